@@ -1,0 +1,58 @@
+"""The statement to decide: a system and a query that fit each other, in the engines' numbers.
+
+An engine sees `Obligation`s: for one input set, a list of cases, each a set of rows `t(z, x)`;
+the case is a violation where all its rows are `<= 0`. To refute a case it suffices to prove one
+row above its `threshold` on the whole input set.
+"""
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from vnn_mondeq.query.input_set import AbstractInputSet
+from vnn_mondeq.query.query import Query
+from vnn_mondeq.system.affine import Coefficients
+from vnn_mondeq.system.implicit import ImplicitSystem
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """Linear functions `t = on_z z + on_x x + offset` of the system's `(z, x)`.
+
+    - `coefficients`: `n` rows, float64.
+    - `error`: `(n,)`, bounds for all points of the obligation's input set on the distance between
+      the stored rows and what they stand for: rounding of the coefficients and, for float
+      queries, what a runtime may err (see `vnn_mondeq.budget`).
+    """
+
+    coefficients: Coefficients
+    error: np.ndarray
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Obligation:
+    """One input set and what must be refuted on it.
+
+    - `inputs`: the query's own set; witnesses must lie in it.
+    - `proof_inputs`: the set widened for proofs (`AbstractInputSet.widened`).
+    - `rows`: all constraint rows of all cases, one below the other.
+    - `cases`: for each case, its row positions.
+    """
+
+    inputs: AbstractInputSet
+    proof_inputs: AbstractInputSet
+    rows: Rows
+    cases: tuple[tuple[int, ...], ...]
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Problem:
+    """A system, the query about it, and the query's obligations (one for each input set)."""
+
+    system: ImplicitSystem
+    query: Query
+    obligations: tuple[Obligation, ...]

@@ -1,0 +1,1 @@
+"""Properties: input sets, linear constraints, cases."""

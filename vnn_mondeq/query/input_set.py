@@ -1,0 +1,293 @@
+"""Sets of inputs: boxes, Lq balls, half-spaces, and their intersections.
+
+Every set here is convex, and knows three things about itself: a float64 box that contains it, an
+upper bound on its support function, and exact membership of float points (through rationals).
+
+Letters: `d` inputs (flattened), `n` directions, `N` points.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Self, final
+
+import numpy as np
+
+from vnn_mondeq.rounding import SAFETY, UNDERFLOW, float32_hull, fraction_down, fraction_up, gamma
+
+
+class AbstractInputSet(ABC):
+    """A convex set in `R^d`."""
+
+    @property
+    @abstractmethod
+    def dimension(self) -> int:
+        """`d`."""
+
+    @abstractmethod
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Float64 `(lower (d,), upper (d,))` of a box that contains the set; may be infinite."""
+
+    @abstractmethod
+    def support(self, directions: np.ndarray) -> np.ndarray:
+        """Upper bounds, rounding included, on `max_{x in set} directions @ x`: `(n, d) -> (n,)`.
+
+        Not necessarily tight for intersections. Infinite where the set is unbounded.
+        """
+
+    @abstractmethod
+    def contains(self, point: np.ndarray) -> bool:
+        """Exact membership of a float point `(d,)`, read as rationals."""
+
+    @abstractmethod
+    def project(self, points: np.ndarray) -> np.ndarray:
+        """Points `(N, d)` moved into (or near) the set; a heuristic for attacks, nothing more."""
+
+    @abstractmethod
+    def widened(self) -> "AbstractInputSet":
+        """The set enlarged as a proof needs it: boxes by `float32_hull`, others unchanged."""
+
+
+def _box_support(directions: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
+    """Support function of a box, rounded up; zero times infinity counts as zero."""
+    # max(d l, d u) = d c + |d| r for finite bounds; the two-product form is used because it is
+    # exact in the signs and has no cancellation between centre and radius.
+    with np.errstate(invalid="ignore", over="ignore"):
+        low = np.where(directions == 0.0, 0.0, directions * lower)
+        high = np.where(directions == 0.0, 0.0, directions * upper)
+        terms = np.maximum(low, high)
+        magnitude = np.abs(terms).sum(axis=1)
+        return terms.sum(axis=1) + gamma(directions.shape[1] + 2) * magnitude * SAFETY + UNDERFLOW
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Box(AbstractInputSet):
+    """`{x : lower <= x <= upper}` with rational bounds, kept as two float64 boxes.
+
+    - `lower`, `upper`: rounded outward; proofs use these.
+    - `inner_lower`, `inner_upper`: rounded inward; a float is inside the rational box exactly
+      when it is inside this one.
+    """
+
+    lower: np.ndarray
+    upper: np.ndarray
+    inner_lower: np.ndarray
+    inner_upper: np.ndarray
+
+    @classmethod
+    def from_floats(cls, lower: np.ndarray, upper: np.ndarray) -> Self:
+        """The box whose bounds are exactly these float64 numbers."""
+        lower = np.asarray(lower, dtype=np.float64)
+        upper = np.asarray(upper, dtype=np.float64)
+        return cls(lower, upper, lower, upper)
+
+    @classmethod
+    def from_fractions(
+        cls, lower: list[Fraction | None], upper: list[Fraction | None]
+    ) -> Self:
+        """The box with these rational bounds; `None` means unbounded."""
+        return cls(
+            np.array([-np.inf if v is None else fraction_down(v) for v in lower]),
+            np.array([np.inf if v is None else fraction_up(v) for v in upper]),
+            np.array([-np.inf if v is None else fraction_up(v) for v in lower]),
+            np.array([np.inf if v is None else fraction_down(v) for v in upper]),
+        )
+
+    @property
+    def dimension(self) -> int:
+        return self.lower.shape[0]
+
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.lower, self.upper
+
+    def support(self, directions: np.ndarray) -> np.ndarray:
+        return _box_support(directions, self.lower, self.upper)
+
+    def contains(self, point: np.ndarray) -> bool:
+        return bool(np.all(point >= self.inner_lower) and np.all(point <= self.inner_upper))
+
+    def project(self, points: np.ndarray) -> np.ndarray:
+        return np.clip(points, self.lower, self.upper)
+
+    def widened(self) -> "Box":
+        lower, upper = float32_hull(self.lower, self.upper)
+        return Box.from_floats(lower, upper)
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class LqBall(AbstractInputSet):
+    """`{x : ‖(x - center)[coordinates]‖_q <= radius}` for `q` in {1, 2}.
+
+    The other coordinates are free. L∞ balls are boxes.
+
+    - `coordinates`: positions in the flattened input, shape `(k,)`.
+    - `center`: exact, `k` rationals.
+    - `radius_power`: the exact rational `radius ** q`.
+    """
+
+    q: int
+    size: int
+    coordinates: np.ndarray
+    center: tuple[Fraction, ...]
+    radius_power: Fraction
+
+    def __post_init__(self) -> None:
+        if self.q not in (1, 2):
+            raise ValueError(f"LqBall has q = 1 or 2, not {self.q}")
+        if self.radius_power < 0:
+            raise ValueError("LqBall has a negative radius")
+
+    @property
+    def dimension(self) -> int:
+        return self.size
+
+    @property
+    def radius(self) -> float:
+        """The radius, rounded up."""
+        power = fraction_up(self.radius_power)
+        return power if self.q == 1 else float(np.nextafter(np.sqrt(power), np.inf))
+
+    def center_floats(self) -> tuple[np.ndarray, np.ndarray]:
+        """The centre as nearest floats `(k,)`, and bounds on their distance from the exact one."""
+        near = np.array([float(v) for v in self.center])
+        return near, np.abs(near) * 2.0**-52 + UNDERFLOW
+
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        lower = np.full(self.size, -np.inf)
+        upper = np.full(self.size, np.inf)
+        near, error = self.center_floats()
+        reach = (self.radius + error) * SAFETY
+        lower[self.coordinates] = np.nextafter(near - reach, -np.inf)
+        upper[self.coordinates] = np.nextafter(near + reach, np.inf)
+        return lower, upper
+
+    def support(self, directions: np.ndarray) -> np.ndarray:
+        inside = directions[:, self.coordinates]
+        near, error = self.center_floats()
+        magnitude = np.abs(inside)
+        if self.q == 1:
+            dual = magnitude.max(axis=1, initial=0.0)
+        else:
+            dual = np.sqrt((inside * inside).sum(axis=1)) * (1.0 + gamma(len(near) + 4))
+        value = inside @ near + dual * self.radius * SAFETY
+        slack = gamma(len(near) + 4) * (magnitude @ np.abs(near)) + magnitude @ error
+        value = value + slack * SAFETY + UNDERFLOW
+        outside = directions.copy()
+        outside[:, self.coordinates] = 0.0
+        return np.where(np.any(outside != 0.0, axis=1), np.inf, value)
+
+    def contains(self, point: np.ndarray) -> bool:
+        total = Fraction(0)
+        for position, middle in zip(self.coordinates, self.center, strict=True):
+            difference = abs(Fraction(float(point[position])) - middle)
+            total += difference if self.q == 1 else difference * difference
+        return total <= self.radius_power
+
+    def project(self, points: np.ndarray) -> np.ndarray:
+        near, _ = self.center_floats()
+        offset = points[:, self.coordinates] - near
+        if self.q == 2:
+            length = np.sqrt((offset * offset).sum(axis=1, keepdims=True))
+            offset = offset * np.minimum(1.0, self.radius / np.maximum(length, 1e-300))
+        else:
+            offset = _project_onto_l1_ball(offset, self.radius)
+        moved = points.copy()
+        moved[:, self.coordinates] = near + offset
+        return moved
+
+    def widened(self) -> "LqBall":
+        return self
+
+
+def _project_onto_l1_ball(offsets: np.ndarray, radius: float) -> np.ndarray:
+    """Euclidean projection onto the L1 ball, row by row (Duchi et al., ICML 2008)."""
+    magnitude = np.abs(offsets)
+    ordered = -np.sort(-magnitude, axis=1)
+    excess = ordered.cumsum(axis=1) - radius
+    counts = np.arange(1, offsets.shape[1] + 1)
+    active = (ordered * counts > excess).sum(axis=1).clip(min=1)
+    threshold = excess[np.arange(len(offsets)), active - 1] / active
+    threshold = np.maximum(threshold, 0.0)[:, None]
+    return np.sign(offsets) * np.maximum(magnitude - threshold, 0.0)
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class HalfSpace(AbstractInputSet):
+    """`{x : coefficients · x + offset <= 0}` (`< 0` when `strict`), rational, sparse."""
+
+    size: int
+    coefficients: Mapping[int, Fraction]
+    offset: Fraction
+    strict: bool
+
+    @property
+    def dimension(self) -> int:
+        return self.size
+
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.full(self.size, -np.inf), np.full(self.size, np.inf)
+
+    def support(self, directions: np.ndarray) -> np.ndarray:
+        return np.where(np.any(directions != 0.0, axis=1), np.inf, 0.0)
+
+    def contains(self, point: np.ndarray) -> bool:
+        value = self.offset + sum(
+            c * Fraction(float(point[i])) for i, c in self.coefficients.items()
+        )
+        return value < 0 if self.strict else value <= 0
+
+    def project(self, points: np.ndarray) -> np.ndarray:
+        normal = np.zeros(self.size)
+        for i, c in self.coefficients.items():
+            normal[i] = float(c)
+        excess = points @ normal + float(self.offset)
+        square = float(normal @ normal)
+        if square == 0.0:
+            return points
+        return points - np.maximum(excess, 0.0)[:, None] / square * normal
+
+    def widened(self) -> "HalfSpace":
+        return self
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Intersection(AbstractInputSet):
+    """The intersection of several sets. `support` is the least of theirs, an upper bound."""
+
+    parts: tuple[AbstractInputSet, ...]
+
+    def __post_init__(self) -> None:
+        if not self.parts or len({part.dimension for part in self.parts}) != 1:
+            raise ValueError("an intersection needs parts of one dimension")
+
+    @property
+    def dimension(self) -> int:
+        return self.parts[0].dimension
+
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        bounds = [part.bounds() for part in self.parts]
+        lower = np.max([low for low, _ in bounds], axis=0)
+        upper = np.min([high for _, high in bounds], axis=0)
+        return lower, upper
+
+    def support(self, directions: np.ndarray) -> np.ndarray:
+        return np.min([part.support(directions) for part in self.parts], axis=0)
+
+    def contains(self, point: np.ndarray) -> bool:
+        return all(part.contains(point) for part in self.parts)
+
+    def project(self, points: np.ndarray) -> np.ndarray:
+        # A few rounds of alternating projections; boxes come last so that the box holds exactly.
+        ordered = sorted(self.parts, key=lambda part: isinstance(part, Box))
+        for _ in range(8 if len(ordered) > 1 else 1):
+            for part in ordered:
+                points = part.project(points)
+        return points
+
+    def widened(self) -> "Intersection":
+        return Intersection(tuple(part.widened() for part in self.parts))

@@ -1,0 +1,1 @@
+"""The canonical implicit system: types, proof of monotonicity, fixpoints, implicit derivatives."""
