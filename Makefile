@@ -1,0 +1,38 @@
+# make demo   creates ./.venv with what the verifier needs, and verifies a shipped model
+# make test   the same with the tools for training and tests, then runs style checks and all tests
+# make clean  removes ./.venv and caches
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+DEMO_MODEL ?= onnx_models/digits_fc16.onnx
+DEMO_QUERY ?= $(firstword $(wildcard specs/digits_fc16/2.0/vnnlib/*.vnnlib))
+
+.PHONY: demo test check clean
+
+demo: $(VENV)/.installed
+	$(BIN)/vnn-mondeq inspect $(DEMO_MODEL)
+	$(BIN)/vnn-mondeq verify $(DEMO_QUERY) --network f=$(DEMO_MODEL) --timeout 60
+
+test: check
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "vnn-mondeq needs Python 3.11 or newer; run: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[dev,train]'
+	touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build *.egg-info

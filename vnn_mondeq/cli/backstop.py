@@ -1,0 +1,55 @@
+"""The last resort for the time limit: a thread that answers when the main thread cannot.
+
+Engines check their deadline in every loop, but one long call into compiled code (a factorisation,
+the loading of a huge file) can overrun it. The watcher thread runs then, because such calls
+release the interpreter lock, gives the answer and ends the process.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+
+from vnn_mondeq.cli import exit_code
+from vnn_mondeq.deadline import Deadline
+
+
+class Backstop:
+    """Lets exactly one of two threads give the answer.
+
+    - `deadline`: when the watcher steps in; never, if it is infinite.
+    - `answer`: what the watcher does before it ends the process; must be quick.
+    """
+
+    def __init__(self, deadline: Deadline, answer: Callable[[], None]):
+        self._deadline = deadline
+        self._answer = answer
+        self._turn = threading.Lock()
+        self._cancelled = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="backstop", daemon=True)
+
+    def __enter__(self) -> "Backstop":
+        if self._deadline.remaining() <= threading.TIMEOUT_MAX:
+            self._watcher.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._cancelled.set()
+
+    def claim(self) -> None:
+        """Reserve the answer for the caller. If the watcher has it already, never returns: the
+        process is about to end."""
+        self._turn.acquire()
+        self._cancelled.set()
+
+    def _watch(self) -> None:
+        if self._cancelled.wait(max(0.0, self._deadline.remaining())):
+            return
+        if not self._turn.acquire(blocking=False):
+            return
+        try:
+            self._answer()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(exit_code.OK)

@@ -1,0 +1,68 @@
+"""`vnn-mondeq supports`: what the tool can do, from static tables (VNN-LIB 2.0, section 1.2).
+
+Nothing heavy is imported here: drivers ask these questions before every run. A test keeps the
+operator table equal to the importer's.
+
+Theories are listed with every member they include, since drivers compute no closure.
+"""
+
+import argparse
+
+from vnn_mondeq.cli import exit_code
+
+OPERATORS: tuple[str, ...] = (
+    "Add",
+    "AveragePool",
+    "BatchNormalization",
+    "Concat",
+    "Constant",
+    "Conv",
+    "Div",
+    "Flatten",
+    "Gemm",
+    "Identity",
+    "MatMul",
+    "Mul",
+    "Relu",
+    "Reshape",
+    "Slice",
+    "Sub",
+    "Transpose",
+)
+"""ONNX operators, standard domain and ours, by bare name (the standard has no domain column)."""
+
+CAPABILITIES: dict[str, tuple[str, ...]] = {
+    "onnx-opset-versions": ("13", "24"),
+    "onnx-element-types": ("float32", "real"),
+    "onnx-operators": OPERATORS,
+    "vnnlib-versions": ("1.0", "2.1"),
+    "hidden-node-theories": ("NH",),
+    "multiple-input-output-theories": ("SIO",),
+    "multiple-network-theories": ("SNET",),
+    "multiple-node-comparison-theories": ("SNC", "MNC"),
+    "arithmetic-complexity-theories": ("BND", "OUTC", "LIN"),
+    "optimised-disjunctive-reasoning": ("true",),
+    "serialise-assignments": ("true",),
+}
+"""Query → the lines of its answer."""
+
+ALIASES: dict[str, str] = {"multiple-inputs-output-theories": "multiple-input-output-theories"}
+"""Spellings that the standard's own examples use."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    which = parser.add_mutually_exclusive_group(required=True)
+    for name in (*CAPABILITIES, *ALIASES):
+        canonical = ALIASES.get(name, name)
+        which.add_argument(
+            f"--{name}",
+            dest="capability",
+            action="store_const",
+            const=canonical,
+            help=argparse.SUPPRESS if name in ALIASES else None,
+        )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    print("\n".join(CAPABILITIES[arguments.capability]))
+    return exit_code.OK

@@ -1,0 +1,2 @@
+def configure(p): pass
+def run(a): return 0
