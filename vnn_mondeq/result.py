@@ -85,6 +85,11 @@ class CheckedCertificate:
     margin: float
     checked_by: str
 
+    def __post_init__(self) -> None:
+        # Written so that NaN is refused too.
+        if not self.margin > 0.0:
+            raise ValueError(f"a checked certificate has a positive margin, not {self.margin}")
+
 
 @final
 @dataclass(frozen=True, slots=True)

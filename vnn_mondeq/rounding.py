@@ -10,6 +10,7 @@ non-negative terms, so it is too small by at most a factor `1 - gamma`; the fact
 that for up to 10^9 operations.
 """
 
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -44,6 +45,27 @@ def product_error(left_abs: np.ndarray, right_abs: np.ndarray, count: int) -> np
     return gamma(count + 2) * (left_abs @ right_abs) * SAFETY + UNDERFLOW
 
 
+def norm_up(values: np.ndarray, axis: int | None = None) -> np.ndarray:
+    """Upper bound on the 2-norm of `values` (along `axis`, or of all entries).
+
+    Entries are divided by the largest magnitude first, so squares can neither underflow to a
+    norm that is too small nor overflow. Infinite where an entry is not a finite number.
+    """
+    magnitude = np.abs(values)
+    finite = np.isfinite(magnitude)
+    largest = np.where(finite, magnitude, 0.0).max(axis=axis, initial=0.0, keepdims=True)
+    # A power of two, and no larger than the largest float: the quotients are exact or tiny.
+    _, exponent = np.frexp(largest)
+    with np.errstate(under="ignore", over="ignore"):
+        scaled = np.ldexp(np.where(finite, magnitude, 0.0), -exponent)
+        root = np.sqrt((scaled * scaled).sum(axis=axis, keepdims=True)) * SAFETY
+        bound = np.ldexp(root, exponent)
+    # Underflow of the result itself, and entries that are not numbers.
+    bound = np.where(largest > 0.0, np.maximum(round_up(bound), largest), 0.0)
+    bound = np.where(finite.all(axis=axis, keepdims=True), bound, np.inf)
+    return np.squeeze(bound, axis=axis) if axis is not None else bound.reshape(())[()]
+
+
 def round_up(value: np.ndarray) -> np.ndarray:
     """The next larger float64."""
     return np.nextafter(value, np.inf)
@@ -54,18 +76,30 @@ def round_down(value: np.ndarray) -> np.ndarray:
     return np.nextafter(value, -np.inf)
 
 
+def fraction_hull(value: Fraction) -> tuple[float, float]:
+    """The largest float64 not above `value` and the smallest not below it."""
+    try:
+        near = value.numerator / value.denominator
+    except OverflowError:
+        largest = float(np.finfo(float).max)
+        return (largest, math.inf) if value > 0 else (-math.inf, -largest)
+    numerator, denominator = near.as_integer_ratio()
+    difference = numerator * value.denominator - value.numerator * denominator
+    if difference == 0:
+        return near, near
+    if difference > 0:
+        return math.nextafter(near, -math.inf), near
+    return near, math.nextafter(near, math.inf)
+
+
 def fraction_up(value: Fraction) -> float:
     """The smallest float64 that is not below `value`; infinity where there is none."""
-    try:
-        near = float(value)
-    except OverflowError:
-        return np.inf if value > 0 else -float(np.finfo(float).max)
-    return near if Fraction(near) >= value else float(np.nextafter(near, np.inf))
+    return fraction_hull(value)[1]
 
 
 def fraction_down(value: Fraction) -> float:
-    """The largest float64 that is not above `value`."""
-    return -fraction_up(-value)
+    """The largest float64 that is not above `value`; minus infinity where there is none."""
+    return fraction_hull(value)[0]
 
 
 def float32_hull(lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,14 +7,22 @@ Letters: `d` inputs (flattened), `n` directions, `N` points.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Self, final
 
 import numpy as np
 
-from vnn_mondeq.rounding import SAFETY, UNDERFLOW, float32_hull, fraction_down, fraction_up, gamma
+from vnn_mondeq.rounding import (
+    SAFETY,
+    UNDERFLOW,
+    float32_hull,
+    fraction_hull,
+    fraction_up,
+    gamma,
+    norm_up,
+)
 
 
 class AbstractInputSet(ABC):
@@ -58,7 +66,26 @@ def _box_support(directions: np.ndarray, lower: np.ndarray, upper: np.ndarray) -
         high = np.where(directions == 0.0, 0.0, directions * upper)
         terms = np.maximum(low, high)
         magnitude = np.abs(terms).sum(axis=1)
-        return terms.sum(axis=1) + gamma(directions.shape[1] + 2) * magnitude * SAFETY + UNDERFLOW
+        slack = gamma(directions.shape[1] + 2) * magnitude * SAFETY + UNDERFLOW
+        return _nan_to_infinity(terms.sum(axis=1) + slack)
+
+
+def _nan_to_infinity(bounds: np.ndarray) -> np.ndarray:
+    """Overflow to minus infinity meets an infinite error bound as NaN: there is no bound then."""
+    return np.where(np.isnan(bounds), np.inf, bounds)
+
+
+def _step_inside(
+    inner: np.ndarray, exact: Sequence[Fraction | None], positions: Collection[int], toward: float
+) -> None:
+    """Move inner bounds off the exact ones at `positions` (in place), where they coincide."""
+    for position in positions:
+        if np.isfinite(inner[position]) and Fraction(float(inner[position])) == exact[position]:
+            inner[position] = np.nextafter(inner[position], toward)
+
+
+_UNBOUNDED_BELOW = (-np.inf, -np.inf)
+_UNBOUNDED_ABOVE = (np.inf, np.inf)
 
 
 @final
@@ -76,6 +103,13 @@ class Box(AbstractInputSet):
     inner_lower: np.ndarray
     inner_upper: np.ndarray
 
+    def __post_init__(self) -> None:
+        sides = (self.lower, self.upper, self.inner_lower, self.inner_upper)
+        if self.lower.ndim != 1 or any(side.shape != self.lower.shape for side in sides):
+            raise ValueError(f"box bounds disagree in shape: {[side.shape for side in sides]}")
+        if any(np.any(np.isnan(side)) for side in sides):
+            raise ValueError("a box bound is not a number")
+
     @classmethod
     def from_floats(cls, lower: np.ndarray, upper: np.ndarray) -> Self:
         """The box whose bounds are exactly these float64 numbers."""
@@ -85,14 +119,28 @@ class Box(AbstractInputSet):
 
     @classmethod
     def from_fractions(
-        cls, lower: list[Fraction | None], upper: list[Fraction | None]
+        cls,
+        lower: Sequence[Fraction | None],
+        upper: Sequence[Fraction | None],
+        open_lower: Collection[int] = (),
+        open_upper: Collection[int] = (),
     ) -> Self:
-        """The box with these rational bounds; `None` means unbounded."""
+        """The box with these rational bounds; `None` means unbounded.
+
+        - `open_lower`, `open_upper`: positions whose bound is strict. The inner box leaves the
+          bound itself out there, so that `contains` stays exact for floats.
+        """
+        below = [_UNBOUNDED_BELOW if v is None else fraction_hull(v) for v in lower]
+        above = [_UNBOUNDED_ABOVE if v is None else fraction_hull(v) for v in upper]
+        inner_lower = np.array([up for _, up in below], dtype=np.float64)
+        inner_upper = np.array([down for down, _ in above], dtype=np.float64)
+        _step_inside(inner_lower, lower, open_lower, np.inf)
+        _step_inside(inner_upper, upper, open_upper, -np.inf)
         return cls(
-            np.array([-np.inf if v is None else fraction_down(v) for v in lower]),
-            np.array([np.inf if v is None else fraction_up(v) for v in upper]),
-            np.array([-np.inf if v is None else fraction_up(v) for v in lower]),
-            np.array([np.inf if v is None else fraction_down(v) for v in upper]),
+            np.array([down for down, _ in below], dtype=np.float64),
+            np.array([up for _, up in above], dtype=np.float64),
+            inner_lower,
+            inner_upper,
         )
 
     @property
@@ -106,7 +154,8 @@ class Box(AbstractInputSet):
         return _box_support(directions, self.lower, self.upper)
 
     def contains(self, point: np.ndarray) -> bool:
-        return bool(np.all(point >= self.inner_lower) and np.all(point <= self.inner_upper))
+        inside = (point >= self.inner_lower) & (point <= self.inner_upper) & np.isfinite(point)
+        return bool(np.all(inside))
 
     def project(self, points: np.ndarray) -> np.ndarray:
         return np.clip(points, self.lower, self.upper)
@@ -119,9 +168,10 @@ class Box(AbstractInputSet):
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class LqBall(AbstractInputSet):
-    """`{x : ‖(x - center)[coordinates]‖_q <= radius}` for `q` in {1, 2}.
+    """`{x : ‖(x - center)[coordinates]‖_q <= radius}` for `q` in {1, 2}; `<` when `strict`.
 
-    The other coordinates are free. L∞ balls are boxes.
+    The other coordinates are free. L∞ balls are boxes. `bounds` and `support` are those of the
+    closed ball; only `contains` tells the two apart.
 
     - `coordinates`: positions in the flattened input, shape `(k,)`.
     - `center`: exact, `k` rationals.
@@ -133,12 +183,21 @@ class LqBall(AbstractInputSet):
     coordinates: np.ndarray
     center: tuple[Fraction, ...]
     radius_power: Fraction
+    strict: bool = False
 
     def __post_init__(self) -> None:
         if self.q not in (1, 2):
             raise ValueError(f"LqBall has q = 1 or 2, not {self.q}")
         if self.radius_power < 0:
             raise ValueError("LqBall has a negative radius")
+        positions = np.asarray(self.coordinates)
+        if len(positions) != len(self.center):
+            raise ValueError("LqBall needs one centre entry for each coordinate")
+        if positions.size and not (positions.min() >= 0 and positions.max() < self.size):
+            raise ValueError(f"LqBall has a coordinate outside 0 ... {self.size - 1}")
+        # A coordinate listed twice would count twice in the support function.
+        if len(np.unique(positions)) != len(positions):
+            raise ValueError("LqBall lists a coordinate twice")
 
     @property
     def dimension(self) -> int:
@@ -168,23 +227,23 @@ class LqBall(AbstractInputSet):
         inside = directions[:, self.coordinates]
         near, error = self.center_floats()
         magnitude = np.abs(inside)
-        if self.q == 1:
-            dual = magnitude.max(axis=1, initial=0.0)
-        else:
-            dual = np.sqrt((inside * inside).sum(axis=1)) * (1.0 + gamma(len(near) + 4))
-        value = inside @ near + dual * self.radius * SAFETY
-        slack = gamma(len(near) + 4) * (magnitude @ np.abs(near)) + magnitude @ error
-        value = value + slack * SAFETY + UNDERFLOW
+        dual = magnitude.max(axis=1, initial=0.0) if self.q == 1 else norm_up(inside, axis=1)
+        with np.errstate(invalid="ignore", over="ignore"):
+            value = inside @ near + np.where(dual == 0.0, 0.0, dual * self.radius) * SAFETY
+            slack = gamma(len(near) + 4) * (magnitude @ np.abs(near)) + magnitude @ error
+            value = _nan_to_infinity(value + slack * SAFETY + UNDERFLOW)
         outside = directions.copy()
         outside[:, self.coordinates] = 0.0
         return np.where(np.any(outside != 0.0, axis=1), np.inf, value)
 
     def contains(self, point: np.ndarray) -> bool:
+        if not np.all(np.isfinite(point)):
+            return False
         total = Fraction(0)
         for position, middle in zip(self.coordinates, self.center, strict=True):
             difference = abs(Fraction(float(point[position])) - middle)
             total += difference if self.q == 1 else difference * difference
-        return total <= self.radius_power
+        return total < self.radius_power if self.strict else total <= self.radius_power
 
     def project(self, points: np.ndarray) -> np.ndarray:
         near, _ = self.center_floats()
@@ -235,6 +294,8 @@ class HalfSpace(AbstractInputSet):
         return np.where(np.any(directions != 0.0, axis=1), np.inf, 0.0)
 
     def contains(self, point: np.ndarray) -> bool:
+        if not np.all(np.isfinite(point)):
+            return False
         value = self.offset + sum(
             c * Fraction(float(point[i])) for i, c in self.coefficients.items()
         )
@@ -257,7 +318,10 @@ class HalfSpace(AbstractInputSet):
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Intersection(AbstractInputSet):
-    """The intersection of several sets. `support` is the least of theirs, an upper bound."""
+    """The intersection of several sets.
+
+    `support` is the least of the parts' and of the support of the box `bounds()`: an upper bound.
+    """
 
     parts: tuple[AbstractInputSet, ...]
 
@@ -276,7 +340,8 @@ class Intersection(AbstractInputSet):
         return lower, upper
 
     def support(self, directions: np.ndarray) -> np.ndarray:
-        return np.min([part.support(directions) for part in self.parts], axis=0)
+        supports = [part.support(directions) for part in self.parts]
+        return np.min([*supports, _box_support(directions, *self.bounds())], axis=0)
 
     def contains(self, point: np.ndarray) -> bool:
         return all(part.contains(point) for part in self.parts)

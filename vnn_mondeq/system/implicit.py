@@ -13,6 +13,7 @@ from typing import final
 
 import numpy as np
 
+from vnn_mondeq.errors import ModelError
 from vnn_mondeq.system.affine import AffineMap, Coefficients
 from vnn_mondeq.system.monotone import MonotonicityProof
 
@@ -59,6 +60,18 @@ class ImplicitSystem:
     proof: MonotonicityProof
     inputs: Mapping[str, tuple[int, ...]]
     outputs: Mapping[str, tuple[int, ...]]
+
+    def __post_init__(self) -> None:
+        p, d = self.neurons, self.input_size
+        for name, part in (("pre-activation", self.preactivation), ("output", self.output)):
+            c = part.coefficients
+            if c.on_z.shape != (part.rows, p) or c.on_x.shape != (part.rows, d):
+                raise ValueError(
+                    f"the {name} map has shapes {c.on_z.shape} and {c.on_x.shape}; expected "
+                    f"{part.rows} rows over {p} neurons and {d} inputs"
+                )
+            if not all(np.all(np.isfinite(a)) for a in (c.on_z, c.on_x, c.offset)):
+                raise ModelError(f"the {name} map has weights that are not finite numbers")
 
     @property
     def W(self) -> np.ndarray:

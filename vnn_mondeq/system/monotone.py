@@ -14,7 +14,10 @@ from typing import final
 import numpy as np
 
 from vnn_mondeq.errors import NotMonotoneError
-from vnn_mondeq.rounding import SAFETY, UNDERFLOW, UNIT, gamma
+from vnn_mondeq.rounding import SAFETY, UNDERFLOW, UNIT, gamma, norm_up, round_up
+
+LARGEST_ENTRY = 2.0**400
+"""Larger feedback weights are refused: squares and sums of smaller ones cannot overflow."""
 
 
 @final
@@ -46,6 +49,8 @@ def eigenvalue_lower_bound(symmetric: np.ndarray, error: float) -> float:
     of `symmetric`; `-inf` if the attempt fails."""
     if symmetric.shape[0] == 0:
         return np.inf
+    if not np.all(np.isfinite(symmetric)):
+        return -np.inf
     estimate = float(np.linalg.eigvalsh(symmetric)[0])
     scale = float(np.max(np.abs(np.diag(symmetric)))) + abs(estimate)
     for slack in (1e-12, 1e-10, 1e-8, 1e-6):
@@ -66,9 +71,17 @@ def prove_strong_monotonicity(W: np.ndarray, radius: np.ndarray | None = None) -
     p = W.shape[0]
     if p == 0:
         return MonotonicityProof(modulus=1.0, norm=1.0)
+    spread = np.zeros_like(W) if radius is None else radius
     if not np.all(np.isfinite(W)):
         raise NotMonotoneError("the feedback matrix W has entries that are not finite numbers")
-    spread = np.zeros_like(W) if radius is None else radius
+    # Comparisons with NaN are false, so this refuses NaN as well.
+    if not np.all(np.abs(W) <= LARGEST_ENTRY):
+        raise NotMonotoneError(
+            f"the feedback matrix W has an entry of magnitude {np.abs(W).max():.3g}; this tool "
+            f"bounds rounding errors only up to {LARGEST_ENTRY:.3g}"
+        )
+    if not np.all((spread >= 0.0) & (spread <= LARGEST_ENTRY)):
+        raise NotMonotoneError("the rounding errors of the feedback matrix W are not bounded")
     M = np.eye(p) - W
     # Rounding of I - W and of the symmetric part: two operations of relative error u each.
     entry = (4.0 * UNIT * (np.abs(W) + np.eye(p)) + spread) * SAFETY + UNDERFLOW
@@ -90,16 +103,24 @@ def spectral_norm_upper_bound(matrix: np.ndarray) -> float:
     rows, columns = matrix.shape
     if rows == 0 or columns == 0:
         return 0.0
+    frobenius = float(norm_up(matrix))
+    if not np.isfinite(frobenius):
+        return frobenius
     if columns > rows:
         matrix = matrix.T
         rows, columns = columns, rows
+    # Scaling by a power of two is exact and keeps the squares from over- and underflowing.
+    exponent = int(np.frexp(frobenius)[1])
+    with np.errstate(under="ignore"):
+        matrix = np.ldexp(matrix, -exponent)
     gram = matrix.T @ matrix
     magnitude = np.abs(matrix)
     # ‖fl(AᵀA) - AᵀA‖₂ <= γ_n ‖|A|ᵀ|A|‖₂ <= γ_n * (largest row sum of |A|ᵀ|A|)
     error = gamma(rows + 2) * float((magnitude.T @ magnitude.sum(axis=1)).max()) * SAFETY
     error = (error + gamma(2) * float(np.abs(gram).sum(axis=1).max()) + UNDERFLOW) * SAFETY
     largest = -eigenvalue_lower_bound(-0.5 * (gram + gram.T), error)
-    if np.isfinite(largest) and largest > 0.0:
-        return float(np.sqrt(largest)) * SAFETY
-    frobenius = float(np.sqrt(np.sum(magnitude * magnitude))) * SAFETY
-    return frobenius * (1.0 + gamma(rows * columns)) + UNDERFLOW
+    if not (np.isfinite(largest) and largest > 0.0):
+        return frobenius
+    with np.errstate(over="ignore", under="ignore"):
+        norm = float(round_up(np.ldexp(np.sqrt(largest) * SAFETY, exponent)))
+    return min(frobenius, norm)

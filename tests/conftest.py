@@ -1,0 +1,74 @@
+"""What all tests share: reproducible hypothesis, strict numpy, quiet BLAS, reference data."""
+
+import os
+import sys
+from pathlib import Path
+
+# Must be set before numpy loads its BLAS: the suite shares two cores, and results of threaded
+# reductions differ from run to run.
+for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+# `oracle`, `strategies` and `tolerances` are modules of the suite, not of a test package.
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
+
+ROOT = Path(__file__).resolve().parent.parent
+
+settings.register_profile(
+    "suite",
+    deadline=None,
+    derandomize=True,
+    max_examples=25,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+# `HYPOTHESIS_PROFILE=wide pytest` draws anew, and more, on every run.
+settings.register_profile(
+    "wide",
+    parent=settings.get_profile("suite"),
+    max_examples=300,
+    derandomize=False,
+    print_blob=True,
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
+
+SEED = int(os.environ.get("VNN_MONDEQ_SEED", "20260101"))
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return (
+        f"vnn-mondeq: seed {SEED} (VNN_MONDEQ_SEED), hypothesis profile "
+        f"{os.environ.get('HYPOTHESIS_PROFILE', 'suite')}, data in {shared_folder()}"
+    )
+
+
+def shared_folder() -> Path:
+    """Where the reference data lie: `VNN_MONDEQ_SHARED`, or `shared` beside the repository."""
+    return Path(os.environ.get("VNN_MONDEQ_SHARED", ROOT.parent / "shared"))
+
+
+@pytest.fixture
+def strict_numpy():
+    """A NaN that appears is an error; code that means it says so with `np.errstate`."""
+    with np.errstate(invalid="raise", divide="raise"):
+        yield
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> np.random.Generator:
+    """A generator of its own for each test; the seed is in the header and in the report."""
+    seed = [SEED, *request.node.nodeid.encode()]
+    request.node.user_properties.append(("seed", SEED))
+    return np.random.default_rng(seed)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of reference weights and images; skips where it is not there."""
+    folder = shared_folder() / "data"
+    if not folder.is_dir():
+        pytest.skip(f"reference data not found: {folder} is missing (set VNN_MONDEQ_SHARED)")
+    return folder
