@@ -2,7 +2,8 @@
 
 An engine sees `Obligation`s: for one input set, a list of cases, each a set of rows `t(z, x)`;
 the case is a violation where all its rows are `<= 0`. To refute a case it suffices to prove one
-row above its `threshold` on the whole input set.
+row above its `error` on the whole input set, for the exact fixpoint of the stored float64 arrays
+(`vnn_mondeq.statement` says why that suffices).
 """
 
 from dataclasses import dataclass

@@ -76,7 +76,7 @@ class AbstractCertificate(ABC):
 @final
 @dataclass(frozen=True, slots=True)
 class CheckedCertificate:
-    """A certificate that code which did not make it has confirmed. Only `vnn_mondeq.gate` builds it.
+    """A certificate confirmed by code that did not make it. Only `vnn_mondeq.gate` builds it.
 
     - `margin`: the smallest proved distance to the unsafe set, over all cases (positive).
     """

@@ -96,7 +96,7 @@ def guarded(run, arguments: argparse.Namespace) -> int:
         return _fail(exit_code.BAD_INPUT, error)
     except KeyboardInterrupt:
         return _fail(exit_code.INTERRUPTED, "interrupted")
-    except Exception as error:  # noqa: BLE001 - the last line of defence; nothing is swallowed
+    except Exception as error:  # the last line of defence; nothing is swallowed
         if arguments.verbose >= 2:
             raise
         return _fail(

@@ -1,2 +1,6 @@
-def configure(p): pass
-def run(a): return 0
+def configure(p):
+    pass
+
+
+def run(a):
+    return 0

@@ -1,0 +1,279 @@
+"""The gate: nothing is `sat` or `unsat` before it has passed here.
+
+This is the only module that builds a `Witness` or a `CheckedCertificate`.
+
+**A witness** is accepted when
+
+1. the candidate, rounded to the model's element type, lies in the query's own input set, exactly
+   (rationals). One liberty, for float queries only: a coordinate that the query fixes to a single
+   number may take the element-type number nearest to it, since no other exists;
+2. onnxruntime, on the original file, gives outputs for which every constraint of some case holds
+   *strictly*, evaluated in exact rationals on the numbers that the runtime returned. Equality is
+   not enough even where the constraint is `<=`;
+3. this package's own float64 fixpoint at the same input satisfies them strictly as well: a
+   violation that only one of the two sees is smaller than rounding errors.
+
+A case without constraints is violated by every input of its set; only step 1 and a successful
+run apply.
+
+**A certificate** is accepted when the function registered for its type, which shares no code with
+the engine that made it, proves a positive margin for every case of every obligation, and the
+obligations cover the query: every case left out has a certainly empty input set.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol, final
+
+import numpy as np
+
+from vnn_mondeq.deadline import Deadline
+from vnn_mondeq.errors import ModelError
+from vnn_mondeq.problem import Obligation, Problem
+from vnn_mondeq.query.input_set import AbstractInputSet, Box, Intersection
+from vnn_mondeq.query.query import Case, Variable
+from vnn_mondeq.result import AbstractCertificate, CheckedCertificate, Reason, Witness
+from vnn_mondeq.statement import certainly_empty, runtime_unit
+from vnn_mondeq.system.solve import FixpointSolver
+
+_DTYPES = {"float32": np.float32, "float64": np.float64}
+
+
+class Runtime(Protocol):
+    """Something that runs the original file; `vnn_mondeq.onnx_io.replay.Replay` does."""
+
+    runtime: str
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Outputs by name for inputs by name. **Raises** `ModelError` when it fails."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why a candidate is no evidence."""
+
+    reason: Reason
+    detail: str
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class NothingToRefute(AbstractCertificate):
+    """The certificate of a query whose cases all have certainly empty input sets (or that has no
+    cases: its constraints contradict each other)."""
+
+    def summary(self) -> str:
+        return "no input satisfies the query's own constraints on inputs"
+
+
+Checker = Callable[[Problem, AbstractCertificate, Deadline], "float | Rejection"]
+"""Returns the smallest proved margin over all cases (positive), or why there is none."""
+
+
+def _check_nothing_to_refute(
+    problem: Problem, certificate: AbstractCertificate, deadline: Deadline
+) -> float | Rejection:
+    if problem.obligations:
+        return Rejection(Reason.CERTIFICATE_REJECTED, "there are obligations to refute")
+    return math.inf
+
+
+def checkers() -> dict[type[AbstractCertificate], Checker]:
+    """Certificate type → its checker. A new engine with proofs adds one line."""
+    return {NothingToRefute: _check_nothing_to_refute}
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Gate:
+    """Turns candidates about one problem into evidence, or says why not.
+
+    - `element_type`: of the model, in ONNX lower case.
+    - `open_runtime`: loads the original file into a runtime; called for witnesses only.
+    """
+
+    problem: Problem
+    element_type: str
+    open_runtime: Callable[[], Runtime]
+
+    def confirm_witness(self, x: np.ndarray) -> Witness | Rejection:
+        """Check a candidate input `x (d,)`, any float64 numbers."""
+        dtype = _DTYPES[self.element_type]
+        outside = True
+        rejection = Rejection(Reason.WITNESS_REJECTED, "the runtime returned no finite numbers")
+        for obligation in self.problem.obligations:
+            readable = self._as_read(obligation.inputs)
+            point = _round_into(readable, x, dtype)
+            if not readable.contains(point.astype(np.float64)):
+                continue
+            outside = False
+            found = self._replayed(obligation, point)
+            if isinstance(found, Witness):
+                return found
+            rejection = found
+        if outside:
+            return Rejection(
+                Reason.WITNESS_REJECTED,
+                f"rounded to {self.element_type}, the candidate lies outside the input set",
+            )
+        return rejection
+
+    def confirm_certificate(
+        self, certificate: AbstractCertificate, deadline: Deadline
+    ) -> CheckedCertificate | Rejection:
+        """Have a certificate checked by code that did not make it.
+
+        **Raises** `DeadlineExceeded` when the deadline passes first.
+        """
+        uncovered = self._uncovered_case()
+        if uncovered is not None:
+            return Rejection(Reason.CERTIFICATE_REJECTED, uncovered)
+        checker = checkers().get(type(certificate))
+        if checker is None:
+            name = type(certificate).__name__
+            return Rejection(Reason.CERTIFICATE_REJECTED, f"no checker is registered for {name}")
+        margin = checker(self.problem, certificate, deadline)
+        if isinstance(margin, Rejection):
+            return margin
+        if not margin > 0.0:
+            return Rejection(Reason.CERTIFICATE_REJECTED, f"the proved margin is {margin:g}")
+        return CheckedCertificate(certificate, margin, f"{checker.__module__}.{checker.__name__}")
+
+    def _uncovered_case(self) -> str | None:
+        covered = {id(obligation.inputs): obligation for obligation in self.problem.obligations}
+        counts = dict.fromkeys(covered, 0)
+        for number, case in enumerate(self.problem.query.cases):
+            if id(case.inputs) in covered:
+                counts[id(case.inputs)] += 1
+            elif not certainly_empty(case.inputs):
+                return f"case {number} of the query is in no obligation"
+        for key, obligation in covered.items():
+            if counts[key] != len(obligation.cases):
+                return "an obligation and the query disagree in the number of cases"
+        return None
+
+    def _as_read(self, inputs: AbstractInputSet) -> AbstractInputSet:
+        """The set as a float query's reader sees it (rule 1 of the module's docstring)."""
+        if runtime_unit(self.problem.query, self.element_type) is None:
+            return inputs
+        match inputs:
+            case Box():
+                return _with_fixed_coordinates_readable(inputs)
+            case Intersection():
+                return Intersection(tuple(self._as_read(part) for part in inputs.parts))
+            case _:
+                return inputs
+
+    def _replayed(self, obligation: Obligation, point: np.ndarray) -> Witness | Rejection:
+        inputs = _split(point, self.problem.system.inputs)
+        runtime = self.open_runtime()
+        try:
+            outputs = runtime.run(inputs)
+        except ModelError as error:
+            return Rejection(Reason.WITNESS_REJECTED, str(error))
+        values = [np.asarray(outputs[name]) for name in self.problem.system.outputs]
+        flat = np.concatenate([value.reshape(-1) for value in values])
+        if not np.all(np.isfinite(flat)):
+            return Rejection(Reason.WITNESS_REJECTED, "the runtime returned no finite numbers")
+        best = -math.inf
+        for case, rows in zip(self._cases(obligation), obligation.cases, strict=True):
+            margin = _violation(case, point, flat)
+            best = max(best, margin)
+            if margin > 0.0 and self._own_fixpoint_agrees(obligation, rows, point):
+                query = self.problem.query
+                return Witness(
+                    inputs=_by_variable(query.input_variables, point),
+                    outputs=_by_variable(query.output_variables, flat),
+                    margin=margin,
+                    replayed_by=runtime.runtime,
+                )
+        if best > 0.0:
+            return Rejection(
+                Reason.WITNESS_REJECTED,
+                f"{runtime.runtime} sees a violation of {best:.3g} that the exact fixpoint "
+                "does not confirm",
+            )
+        return Rejection(
+            Reason.WITNESS_REJECTED, f"{runtime.runtime} sees no violation (margin {best:.3g})"
+        )
+
+    def _cases(self, obligation: Obligation) -> list[Case]:
+        return [case for case in self.problem.query.cases if case.inputs is obligation.inputs]
+
+    def _own_fixpoint_agrees(
+        self, obligation: Obligation, rows: tuple[int, ...], point: np.ndarray
+    ) -> bool:
+        x = point.astype(np.float64)
+        z = FixpointSolver(self.problem.system).solve(x[None]).value[0]
+        c = obligation.rows.coefficients.take(np.asarray(rows, dtype=np.intp))
+        return bool(np.all(c.on_z @ z + c.on_x @ x + c.offset < 0.0))
+
+
+def _with_fixed_coordinates_readable(box: Box) -> Box:
+    fixed = box.inner_lower >= box.inner_upper
+    hull = box.widened()
+    return Box(
+        box.lower,
+        box.upper,
+        np.where(fixed, hull.lower, box.inner_lower),
+        np.where(fixed, hull.upper, box.inner_upper),
+    )
+
+
+def _inner_bounds(inputs: AbstractInputSet) -> tuple[np.ndarray, np.ndarray]:
+    """The tightest inner bounds that the set's boxes give."""
+    lower = np.full(inputs.dimension, -np.inf)
+    upper = np.full(inputs.dimension, np.inf)
+    parts = inputs.parts if isinstance(inputs, Intersection) else (inputs,)
+    for part in parts:
+        if isinstance(part, Box):
+            lower = np.maximum(lower, part.inner_lower)
+            upper = np.minimum(upper, part.inner_upper)
+    return lower, upper
+
+
+def _round_into(inputs: AbstractInputSet, x: np.ndarray, dtype: type) -> np.ndarray:
+    """`x` in the element type, moved by one step where rounding has left the set's box."""
+    lower, upper = _inner_bounds(inputs)
+    with np.errstate(over="ignore"):
+        point = np.clip(x, lower, np.maximum(lower, upper)).astype(dtype)
+    wide = point.astype(np.float64)
+    point = np.where(wide < lower, np.nextafter(point, dtype(np.inf)), point)
+    return np.where(wide > upper, np.nextafter(point, dtype(-np.inf)), point).astype(dtype)
+
+
+def _violation(case: Case, point: np.ndarray, outputs: np.ndarray) -> float:
+    """By how much the least violated constraint is violated; not positive for no violation."""
+    if not case.constraints:
+        return math.inf
+    worst = None
+    for constraint in case.constraints:
+        value = constraint.value(
+            {i: Fraction(float(point[i])) for i in constraint.x},
+            {i: Fraction(float(outputs[i])) for i in constraint.y},
+        )
+        worst = value if worst is None else max(worst, value)
+    # The sign must not be lost when a tiny rational underflows.
+    return float(-worst) or (math.ulp(0.0) if worst < 0 else 0.0)
+
+
+def _split(flat: np.ndarray, tensors: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """A flattened point as the model's tensors, in the file's order."""
+    found, start = {}, 0
+    for name, shape in tensors.items():
+        size = math.prod(shape)
+        found[name] = flat[start : start + size].reshape(shape)
+        start += size
+    return found
+
+
+def _by_variable(variables: tuple[Variable, ...], flat: np.ndarray) -> dict[str, np.ndarray]:
+    return {
+        variable.name: flat[variable.start : variable.start + math.prod(variable.shape)].reshape(
+            variable.shape
+        )
+        for variable in variables
+    }

@@ -1,0 +1,263 @@
+"""Which engine runs when, under one deadline.
+
+A backend is a list of stages, one table entry. `auto` attacks briefly, then tries to prove, and
+spends what is left on more attacking. Each engine's candidate goes through the gate; the first
+that passes ends the run. A part of the time is reserved for the gate's check and for output.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import final
+
+import numpy as np
+
+from vnn_mondeq.deadline import Deadline
+from vnn_mondeq.errors import DeadlineExceeded
+from vnn_mondeq.gate import Gate, NothingToRefute, Rejection
+from vnn_mondeq.problem import Problem
+from vnn_mondeq.progress import AbstractObserver
+from vnn_mondeq.result import (
+    AbstractCertificate,
+    AbstractEngine,
+    CertificateCandidate,
+    NoAnswer,
+    Outcome,
+    Reason,
+    Result,
+    Verdict,
+    Witness,
+    WitnessCandidate,
+)
+from vnn_mondeq.statement import unbounded_inputs
+
+RESERVE_SHARE = 0.1
+RESERVE_SECONDS = 2.0
+"""The gate and the output get a tenth of the time limit, and no more than two seconds of it."""
+
+UNLIMITED_ATTACK_SECONDS = 30.0
+"""The last attack's limit where the whole run has none."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One engine's turn.
+
+    - `make`: creates the engine (and imports its room).
+    - `share`: the part of the remaining time it may use; 1 for all.
+    - `seconds`: at most this many.
+    """
+
+    make: Callable[[], AbstractEngine]
+    share: float = 1.0
+    seconds: float = np.inf
+
+    def limit(self, deadline: Deadline) -> Deadline:
+        """The stage's own deadline."""
+        if not np.isfinite(self.share * deadline.remaining()):
+            return deadline.sooner(self.seconds)
+        return deadline.sooner(min(self.seconds, self.share * deadline.remaining()))
+
+
+def _quick_attack() -> AbstractEngine:
+    from vnn_mondeq.attack.pgd import ImplicitPgd
+    from vnn_mondeq.attack.search import Schedule
+
+    return ImplicitPgd(Schedule(rounds=1))
+
+
+def _thorough_attack() -> AbstractEngine:
+    from vnn_mondeq.attack.pgd import ImplicitPgd
+    from vnn_mondeq.attack.search import Schedule
+
+    return ImplicitPgd(Schedule(steps=80, restarts=12, rounds=6, seed=1))
+
+
+def _craft() -> AbstractEngine:
+    from vnn_mondeq.craft.engine import Craft
+
+    return Craft()
+
+
+BACKENDS: Mapping[str, tuple[Stage, ...]] = MappingProxyType(
+    {
+        "auto": (
+            Stage(_quick_attack, share=0.2, seconds=10.0),
+            Stage(_craft),
+            Stage(_thorough_attack, seconds=UNLIMITED_ATTACK_SECONDS),
+        ),
+        "craft": (Stage(_craft),),
+        "attack": (Stage(_quick_attack), Stage(_thorough_attack)),
+    }
+)
+"""`--backend` → its stages."""
+
+
+@final
+@dataclass(slots=True)
+class _Log:
+    """What happened so far: numbers for the result, and why each stage gave no answer."""
+
+    statistics: dict[str, float] = field(default_factory=dict)
+    failures: list[tuple[str, Reason, str]] = field(default_factory=list)
+
+    def fail(self, engine: str, reason: Reason, detail: str = "") -> None:
+        self.failures.append((engine, reason, detail))
+
+    def record(self, engine: str, turn: int, statistics: Mapping[str, float]) -> None:
+        for key, value in statistics.items():
+            self.statistics[f"{turn}.{engine}.{key}"] = float(value)
+
+
+def run(
+    problem: Problem,
+    gate: Gate,
+    stages: tuple[Stage, ...],
+    deadline: Deadline,
+    observer: AbstractObserver,
+) -> Result:
+    """Decide a problem with the given stages.
+
+    **Returns** a result that has passed the gate, or `UNKNOWN` or `TIMED_OUT` with a reason. Soon
+    after the deadline at the latest, as far as engines keep theirs.
+    """
+    log = _Log()
+    if deadline.expired:
+        return _timed_out(log)
+    try:
+        return _run(problem, gate, stages, deadline, observer, log)
+    except DeadlineExceeded:
+        return _timed_out(log)
+    except MemoryError:
+        return Result(Verdict.UNKNOWN, Reason.OUT_OF_MEMORY, statistics=log.statistics)
+
+
+def _run(
+    problem: Problem,
+    gate: Gate,
+    stages: tuple[Stage, ...],
+    deadline: Deadline,
+    observer: AbstractObserver,
+    log: _Log,
+) -> Result:
+    settled = _without_engines(problem, gate, deadline, log)
+    if settled is not None:
+        return settled
+    work = _before_reserve(deadline)
+    for turn, stage in enumerate(stages):
+        if work.expired:
+            break
+        engine = stage.make()
+        observer.phase(engine.name)
+        outcome = _engine_turn(engine, problem, stage.limit(work), observer)
+        log.record(engine.name, turn, outcome.statistics)
+        result = _through_gate(gate, engine.name, outcome, deadline, log)
+        if result is not None:
+            return result
+        _, reason, detail = log.failures[-1]
+        observer.event("no answer", engine=engine.name, reason=reason.name, detail=detail)
+    return _timed_out(log) if work.expired else _unknown(log)
+
+
+def _before_reserve(deadline: Deadline) -> Deadline:
+    left = deadline.remaining()
+    if not np.isfinite(left):
+        return deadline
+    return Deadline(deadline.at - min(RESERVE_SECONDS, RESERVE_SHARE * left))
+
+
+def _without_engines(problem: Problem, gate: Gate, deadline: Deadline, log: _Log) -> Result | None:
+    """Problems that need no engine: nothing to refute, everything violates, no finite bounds."""
+    if not problem.obligations:
+        return _judge_certificate(gate, "input set", NothingToRefute(), deadline, log) or _unknown(
+            log
+        )
+    for obligation in problem.obligations:
+        unbounded = unbounded_inputs(obligation)
+        if unbounded.size:
+            shown = ", ".join(f"X[{i}]" for i in unbounded[:5])
+            more = "" if unbounded.size <= 5 else f" and {unbounded.size - 5} more"
+            return Result(Verdict.UNKNOWN, Reason.UNBOUNDED_INPUT, f"flattened {shown}{more}")
+    for obligation in problem.obligations:
+        if all(obligation.cases):
+            continue
+        lower, upper = obligation.inputs.bounds()
+        centre = obligation.inputs.project((0.5 * lower + 0.5 * upper)[None])[0]
+        for point in (centre, lower, upper):
+            result = _judge_witness(gate, "input set", point, log)
+            if result is not None:
+                return result
+    return None
+
+
+def _engine_turn(
+    engine: AbstractEngine, problem: Problem, deadline: Deadline, observer: AbstractObserver
+) -> Outcome:
+    started = time.monotonic()
+    try:
+        return engine.run(problem, deadline, observer)
+    except DeadlineExceeded:
+        return Outcome(NoAnswer(Reason.TIMED_OUT), {"seconds": time.monotonic() - started})
+    except MemoryError:
+        return Outcome(NoAnswer(Reason.OUT_OF_MEMORY), {"seconds": time.monotonic() - started})
+
+
+def _through_gate(
+    gate: Gate, engine: str, outcome: Outcome, deadline: Deadline, log: _Log
+) -> Result | None:
+    match outcome.candidate:
+        case WitnessCandidate(x):
+            return _judge_witness(gate, engine, x, log)
+        case CertificateCandidate(certificate):
+            return _judge_certificate(gate, engine, certificate, deadline, log)
+        case NoAnswer(reason, detail):
+            log.fail(engine, reason, detail)
+            return None
+    raise TypeError(f"engine {engine} returned {type(outcome.candidate).__name__}, no candidate")
+
+
+def _judge_witness(gate: Gate, engine: str, x: np.ndarray, log: _Log) -> Result | None:
+    found = gate.confirm_witness(x)
+    if isinstance(found, Witness):
+        return Result(Verdict.SAT, witness=found, engine=engine, statistics=log.statistics)
+    log.fail(engine, found.reason, found.detail)
+    return None
+
+
+def _judge_certificate(
+    gate: Gate, engine: str, certificate: AbstractCertificate, deadline: Deadline, log: _Log
+) -> Result | None:
+    found = gate.confirm_certificate(certificate, deadline)
+    if isinstance(found, Rejection):
+        log.fail(engine, found.reason, found.detail)
+        return None
+    return Result(Verdict.UNSAT, certificate=found, engine=engine, statistics=log.statistics)
+
+
+_WEIGHT: Mapping[Reason, int] = MappingProxyType(
+    {
+        Reason.CERTIFICATE_REJECTED: 5,
+        Reason.OUT_OF_MEMORY: 4,
+        Reason.WITNESS_REJECTED: 3,
+        Reason.NO_COUNTEREXAMPLE: 1,
+        Reason.TIMED_OUT: 0,
+    }
+)
+"""Which of several reasons the user should read first; 2 for those not listed."""
+
+
+def _unknown(log: _Log) -> Result:
+    if not log.failures:
+        return Result(Verdict.UNKNOWN, Reason.NO_ENGINE, statistics=log.statistics)
+    engine, reason, detail = max(log.failures, key=lambda failure: _WEIGHT.get(failure[1], 2))
+    if reason is Reason.TIMED_OUT:
+        # Every stage used up its share although the whole time limit has not struck.
+        reason, detail = Reason.BOUND_TOO_LOOSE, "every engine used up its share of the time"
+    return Result(Verdict.UNKNOWN, reason, detail, engine=engine, statistics=log.statistics)
+
+
+def _timed_out(log: _Log) -> Result:
+    last = next((f"while running {engine}" for engine, *_ in reversed(log.failures)), "")
+    return Result(Verdict.TIMED_OUT, Reason.TIMED_OUT, last, statistics=log.statistics)
