@@ -1,0 +1,166 @@
+"""The engine of this room: one inductive box for each input set, then one bound for each row."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import final
+
+import numpy as np
+
+from vnn_mondeq.bounds.certificate import (
+    BoxRound,
+    InductiveBoxCertificate,
+    ObligationProof,
+    Refutation,
+)
+from vnn_mondeq.bounds.inductive import InductiveSettings, find_inductive_box
+from vnn_mondeq.bounds.relaxation import AbstractProjection, StripRelaxation, project
+from vnn_mondeq.bounds.triangle import triangle_multipliers
+from vnn_mondeq.deadline import Deadline
+from vnn_mondeq.errors import DeadlineExceeded
+from vnn_mondeq.problem import Obligation, Problem
+from vnn_mondeq.progress import AbstractObserver
+from vnn_mondeq.result import AbstractEngine, CertificateCandidate, NoAnswer, Outcome, Reason
+from vnn_mondeq.system.implicit import ImplicitSystem
+from vnn_mondeq.system.solve import FixpointSolver
+
+_EMPTY = np.zeros(0)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class InductiveBox(AbstractEngine):
+    """Proves by inductive boxes and dual multipliers; milliseconds on the papers' networks.
+
+    - `settings`: how the box grows.
+    - `exact_within`: rows whose strip bound misses by less than this are tried again with the
+      exact triangle LP (HiGHS); 0 switches that off. In output units.
+
+    Incomplete: a query that holds may stay unproved, and nothing is ever refuted.
+    """
+
+    settings: InductiveSettings = field(default_factory=InductiveSettings)
+    exact_within: float = 1.5
+
+    @property
+    def name(self) -> str:
+        return "inductive"
+
+    def run(self, problem: Problem, deadline: Deadline, observer: AbstractObserver) -> Outcome:
+        began = time.perf_counter()
+        observer.phase("inductive boxes")
+        proofs: list[ObligationProof] = []
+        worst = np.inf
+        try:
+            for obligation in problem.obligations:
+                deadline.check()
+                attempt = self.prove(problem.system, obligation, deadline)
+                if isinstance(attempt, NoAnswer):
+                    return Outcome(attempt, _statistics(began, worst))
+                proofs.append(attempt.proof)
+                worst = min(worst, attempt.margin)
+                observer.progress(len(proofs), len(problem.obligations))
+                if not worst > 0.0:
+                    detail = f"a case misses its proof by {-worst:.4g}"
+                    answer = NoAnswer(Reason.BOUND_TOO_LOOSE, detail)
+                    return Outcome(answer, _statistics(began, worst))
+        except DeadlineExceeded:
+            answer = NoAnswer(Reason.TIMED_OUT, "while bounding the fixpoints")
+            return Outcome(answer, _statistics(began, worst))
+        certificate = InductiveBoxCertificate(tuple(proofs))
+        return Outcome(CertificateCandidate(certificate), _statistics(began, worst))
+
+    def prove(
+        self, system: ImplicitSystem, obligation: Obligation, deadline: Deadline
+    ) -> "Attempt | NoAnswer":
+        """Box and refutations for one obligation; `Attempt.margin` may be negative.
+
+        **Raises** `DeadlineExceeded`.
+        """
+        inputs = obligation.proof_inputs
+        lower, upper = inputs.bounds()
+        if not (np.all(np.isfinite(lower)) and np.all(np.isfinite(upper))):
+            return NoAnswer(Reason.UNBOUNDED_INPUT)
+        anchor = 0.5 * (lower + upper)
+        projection = project(system, inputs)
+        z = FixpointSolver(system).solve(anchor[None, :], deadline=deadline).value[0]
+        z = np.maximum(z, 0.0)
+        # Complementary in floating point as well: whichever is larger is the phase.
+        slack = z - (system.W @ z + system.U @ anchor + system.b)
+        start_z, start_s = np.where(z > slack, z, 0.0), np.where(slack >= z, slack, 0.0)
+        rounds: tuple[BoxRound, ...] | None = ()
+        if system.neurons:
+            rounds = find_inductive_box(
+                system, projection, start_z, np.maximum(start_s, 0.0), self.settings, deadline
+            )
+        if rounds is None:
+            return NoAnswer(Reason.NOT_CONTAINED, "no inductive box was found")
+        refutations, margin = self._refute(system, obligation, projection, rounds, deadline)
+        return Attempt(ObligationProof(anchor, rounds, refutations), margin)
+
+    def _refute(
+        self,
+        system: ImplicitSystem,
+        obligation: Obligation,
+        projection: AbstractProjection,
+        rounds: tuple[BoxRound, ...],
+        deadline: Deadline,
+    ) -> tuple[tuple[Refutation, ...], float]:
+        """The best single row of each case, and the smallest margin over the cases."""
+        rows = obligation.rows
+        box_z, box_s = (rounds[-1].upper_z, rounds[-1].upper_s) if rounds else (_EMPTY, _EMPTY)
+        relaxation = StripRelaxation.of(system, projection, box_z, box_s)
+        on_z, on_x = -rows.coefficients.on_z, -rows.coefficients.on_x
+        multipliers = relaxation.row_multipliers(on_z)
+        allowed = rows.coefficients.offset - rows.error
+        margins = allowed - relaxation.row_bounds(on_z, on_x, multipliers)
+        bounds = obligation.proof_inputs.bounds()
+        for row in _nearly_refuting(obligation.cases, margins, self.exact_within):
+            exact = triangle_multipliers(
+                system, bounds, (box_z, box_s), on_z[row], on_x[row], deadline
+            )
+            if exact is None:
+                break
+            value = relaxation.row_bounds(on_z[row : row + 1], on_x[row : row + 1], exact[None, :])
+            if allowed[row] - value[0] > margins[row]:
+                margins[row], multipliers[row] = allowed[row] - value[0], exact
+            if not margins[row] > 0.0 and _alone(obligation.cases, row):
+                break
+        best = [case[int(np.argmax(margins[list(case)]))] for case in obligation.cases if case]
+        if len(best) < len(obligation.cases):
+            return (), -np.inf  # a case without rows holds everywhere: nothing refutes it
+        refutations = tuple(
+            Refutation(np.equal(case, row).astype(np.float64), multipliers[row])
+            for case, row in zip(obligation.cases, best, strict=True)
+        )
+        return refutations, float(np.min(margins[best], initial=np.inf))
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Attempt:
+    """A proof for one obligation and its smallest margin (not positive: it proves nothing)."""
+
+    proof: ObligationProof
+    margin: float
+
+
+def _nearly_refuting(
+    cases: tuple[tuple[int, ...], ...], margins: np.ndarray, within: float
+) -> list[int]:
+    """The best row of every case that is not refuted, if all of them miss by little.
+
+    Worst first: where one case stays open the others need no work.
+    """
+    best = [case[int(np.argmax(margins[list(case)]))] for case in cases if case]
+    missing = sorted({row for row in best if not margins[row] > 0.0}, key=lambda r: margins[r])
+    return missing if missing and margins[missing[0]] > -within else []
+
+
+def _alone(cases: tuple[tuple[int, ...], ...], row: int) -> bool:
+    """Whether some case has no other row to be refuted by."""
+    return any(case == (row,) for case in cases)
+
+
+def _statistics(began: float, margin: float) -> Mapping[str, float]:
+    return {"seconds": time.perf_counter() - began, "margin": margin}
