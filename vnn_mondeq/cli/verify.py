@@ -1,6 +1,132 @@
-def configure(p):
-    pass
+"""`vnn-mondeq verify`: the command of VNN-LIB 2.0. Only the answer goes to stdout."""
+
+import argparse
+import math
+import sys
+
+from vnn_mondeq.cli import exit_code
+from vnn_mondeq.cli.assignment import format_assignment, prepare_folder, serialise_assignment
+from vnn_mondeq.cli.backstop import Backstop
+from vnn_mondeq.cli.console import observing
+from vnn_mondeq.cli.decide import ANY_NETWORK, decide
+from vnn_mondeq.deadline import Deadline
+
+BACKENDS = ("auto", "craft", "attack")
+"""Kept equal to `vnn_mondeq.portfolio.BACKENDS` by a test; importing it would load numpy."""
+
+_ANSWER_SECONDS = 0.1
+"""How long before the time limit the backstop steps in, so that the answer is out in time."""
 
 
-def run(a):
-    return 0
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("query", metavar="QUERY.vnnlib", help="VNN-LIB 1.0 or 2.x, may be .gz")
+    parser.add_argument(
+        "--network",
+        action="append",
+        default=[],
+        type=parse_network,
+        metavar="NAME=MODEL.onnx",
+        help="the model file of a declared network; once for each",
+    )
+    parser.add_argument(
+        "--timeout", type=parse_seconds, default=math.inf, metavar="SECONDS", help="time limit"
+    )
+    parser.add_argument(
+        "--serialise-assignments",
+        "--assignments",
+        dest="folder",
+        metavar="FOLDER",
+        help="write a counterexample as FOLDER/VARIABLE.pb instead of to stdout",
+    )
+    parser.add_argument(
+        "--backend", choices=BACKENDS, default="auto", help="which engines to use (default: auto)"
+    )
+
+
+def parse_network(text: str) -> tuple[str, str]:
+    """`NAME=PATH`, or a bare path for the only network."""
+    name, separator, path = text.partition("=")
+    if not separator:
+        return ANY_NETWORK, text
+    if not name or not path:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=MODEL.onnx")
+    return name, path
+
+
+def parse_seconds(text: str) -> float:
+    """A number of seconds, at least 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not value >= 0.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds (0 or more)")
+    return value
+
+
+def unique(pairs: list[tuple[str, str]]) -> dict[str, str]:
+    """Name → path. **Raises** `InputError` for a name given twice."""
+    from vnn_mondeq.errors import InputError
+
+    names = [name for name, _ in pairs]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        shown = ", ".join(sorted(twice)) or "the network without a name"
+        raise InputError(f"--network is given more than once for {shown}")
+    return dict(pairs)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    files = unique(arguments.network)
+    folder = None if arguments.folder is None else prepare_folder(arguments.folder)
+    if arguments.timeout == 0.0:
+        return _say_timed_out()
+    limit = Deadline(arguments.started + arguments.timeout)
+    backstop = Backstop(Deadline(limit.at - _ANSWER_SECONDS), _say_timed_out)
+    with backstop:
+        with observing(arguments.verbose, arguments.quiet, arguments.started) as observer:
+            query, result = decide(arguments.query, files, arguments.backend, limit, observer)
+        backstop.claim()
+        lines = [result.verdict.value]
+        if result.witness is not None:
+            if folder is None:
+                lines.append(format_assignment(query, result.witness))
+            else:
+                serialise_assignment(query, result.witness, folder)
+        sys.stdout.write("\n".join(lines) + "\n")
+    report(result, arguments.quiet, arguments.verbose)
+    return exit_code.OK
+
+
+def _say_timed_out() -> int:
+    sys.stdout.write("timed-out\n")
+    sys.stdout.flush()
+    return exit_code.OK
+
+
+def report(result, quiet: bool, verbose: int) -> None:
+    """Why there is no verdict, or what stands behind it, on stderr."""
+    from vnn_mondeq.result import Reason
+
+    if quiet:
+        return
+    if result.reason is not Reason.NONE:
+        detail = f" ({result.detail})" if result.detail else ""
+        print(f"vnn-mondeq: {result.verdict.value}: {result.reason.value}{detail}", file=sys.stderr)
+    if not verbose:
+        return
+    if result.certificate is not None:
+        proof = result.certificate
+        print(
+            f"proof: {proof.certificate.summary()}; smallest margin {proof.margin:.6g}; "
+            f"checked by {proof.checked_by}",
+            file=sys.stderr,
+        )
+    if result.witness is not None:
+        print(
+            f"counterexample: margin {result.witness.margin:.6g}; "
+            f"replayed by {result.witness.replayed_by}",
+            file=sys.stderr,
+        )
+    for name, value in result.statistics.items():
+        print(f"{name}: {value:.6g}", file=sys.stderr)

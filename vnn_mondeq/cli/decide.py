@@ -1,0 +1,78 @@
+"""Load, check which files belong to which network, decide: what `verify` and `competition` share."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from vnn_mondeq.deadline import Deadline
+from vnn_mondeq.errors import MismatchError
+from vnn_mondeq.progress import AbstractObserver
+
+if TYPE_CHECKING:
+    from vnn_mondeq.query.query import Query
+    from vnn_mondeq.result import Result
+
+ANY_NETWORK = ""
+"""Key of a model file given without a network name: it stands for the only network."""
+
+
+def decide(
+    query_path: str,
+    files: Mapping[str, str],
+    backend: str,
+    deadline: Deadline,
+    observer: AbstractObserver,
+) -> "tuple[Query, Result]":
+    """Load the query and its model files and decide it before the deadline.
+
+    **Arguments:**
+
+    - `files`: network name (or `ANY_NETWORK`) → path of an ONNX file.
+
+    **Raises** what `vnn_mondeq.api` raises, and `MismatchError` for missing or surplus files.
+    """
+    from vnn_mondeq import api
+
+    observer.phase("reading")
+    query = api.load_query(query_path)
+    assigned = assign_files(query, files)
+    (name,) = [name for name in assigned if name not in query.norm_networks]
+    model = api.load_model(assigned[name])
+    timeout = max(0.0, deadline.remaining())
+    norms = {norm: api.load_norm(assigned[norm]) for norm in query.norm_networks}
+    result = api.verify(
+        model, query, norms=norms, timeout=timeout, backend=backend, observer=observer
+    )
+    return query, result
+
+
+def assign_files(query: "Query", files: Mapping[str, str]) -> dict[str, str]:
+    """Network name → file, after the rules of VNN-LIB 2.0: one file for each declared network.
+
+    A 1.0 query has one network without a name, so its file may be given under any name.
+
+    **Raises** `MismatchError`.
+    """
+    needed = query.networks
+    nameless = query.version.startswith("1") or ANY_NETWORK in files
+    if nameless and len(needed) == 1 and len(files) == 1:
+        return {needed[0]: next(iter(files.values()))}
+    missing = [name for name in needed if name not in files]
+    surplus = [name or "without a name" for name in files if name not in needed]
+    if missing:
+        options = " ".join(f"--network {name}=FILE.onnx" for name in missing)
+        raise MismatchError(
+            f"no model file for the declared network {', '.join(missing)}; add {options}"
+        )
+    if surplus:
+        raise MismatchError(
+            f"a model file is given for {', '.join(surplus)}, but the query declares only "
+            f"{', '.join(needed)}"
+        )
+    models = [name for name in needed if name not in query.norm_networks]
+    if len(models) != 1:
+        raise MismatchError(
+            f"the query declares {len(models)} networks under test ({', '.join(models)}); "
+            "this version decides queries about one network (supports "
+            "--multiple-network-theories: SNET)"
+        )
+    return dict(files)
