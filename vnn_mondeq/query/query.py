@@ -38,15 +38,37 @@ class LinearConstraint:
 
 @final
 @dataclass(frozen=True, slots=True)
+class NormBound:
+    """A norm network's output is `<= bound` (`< bound` when `strict`) in a case.
+
+    Stands for an Lq ball whose q, centre and coordinates are in the norm network's model file;
+    `vnn_mondeq.query.norm.resolve_norms` puts the ball in its place.
+
+    - `network`: the norm network's declared name.
+    - `start`: first flattened position, among the query's inputs, of the variable to which the
+      norm network's input is tied element by element.
+    """
+
+    network: str
+    bound: Fraction
+    strict: bool
+    start: int = 0
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class Case:
     """One disjunct: an input set, and constraints that must all hold for a violation.
 
     - `constraints`: each involves at least one output (constraints on inputs alone belong to
       `inputs`). Empty: every input of the set is a counterexample.
+    - `norm_bounds`: further constraints on the inputs, waiting for `resolve_norms`; engines
+      never see a case that has any.
     """
 
     inputs: AbstractInputSet
     constraints: tuple[LinearConstraint, ...]
+    norm_bounds: tuple[NormBound, ...] = field(default=())
 
 
 @final
@@ -74,9 +96,11 @@ class Query:
     - `version`: `"1.0"` or the 2.x version of the text.
     - `variables`: in declaration order; inputs and outputs count from 0 separately.
     - `cases`: the disjuncts. None at all: the constraints contradict each other, `unsat`.
-    - `networks`: declared network names that need a model file each.
-    - `norm_networks`: names of networks that are not the model under test but the documented
-      norm gadget of an Lq ball (docs/vnnlib.md); they need their file but no engine.
+    - `networks`: declared network names that need a model file each, norm networks included.
+    - `norm_networks`: those of `networks` that are not the model under test but the documented
+      norm gadget of an Lq ball (docs/vnnlib.md); they need their file but no engine. Their
+      variables are in `variables` (a witness lists them) with `start` 0, and in neither
+      `input_variables` nor `output_variables`.
     """
 
     version: str
@@ -87,8 +111,15 @@ class Query:
 
     @property
     def input_variables(self) -> tuple[Variable, ...]:
-        return tuple(v for v in self.variables if v.kind == "input")
+        """The inputs of the model under test, in the order of their positions."""
+        return self._variables_of("input")
 
     @property
     def output_variables(self) -> tuple[Variable, ...]:
-        return tuple(v for v in self.variables if v.kind == "output")
+        """The outputs of the model under test, in the order of their positions."""
+        return self._variables_of("output")
+
+    def _variables_of(self, kind: str) -> tuple[Variable, ...]:
+        return tuple(
+            v for v in self.variables if v.kind == kind and v.network not in self.norm_networks
+        )
