@@ -10,7 +10,7 @@ depends on another. Nothing in a body depends on sizes: one text serves every mo
 """
 
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from typing import final
 
 import onnx
@@ -59,7 +59,7 @@ class _Nodes:
         return self.add("Cast", [source], source + "_double", to=_DOUBLE)
 
 
-@lru_cache(maxsize=None)
+@cache
 def function_body(operator: str) -> FunctionProto:
     """The body of one of the four operators. Treat the returned message as read-only.
 

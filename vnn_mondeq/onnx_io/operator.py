@@ -3,7 +3,7 @@
     MonDEQ(u, W) -> z                    z = ReLU(W z + u)
     MonDEQFactored(u, P, Q) -> z         the same with W = (1-m) I - PᵀP + Q - Qᵀ
     MonDEQConv(u, K, mask) -> z          z = mask * ReLU(K ⊛ z + u)
-    MonDEQConvFactored(u, P, Q, mask)    the same with (1-m) z - PᵀP z + Q z - Qᵀ z in place of K ⊛ z
+    MonDEQConvFactored(u, P, Q, mask)    K ⊛ z is (1-m) z - PᵀP z + Q z - Qᵀ z
 
 The exact fixpoint is the meaning. The attributes `alpha`, `tol`, `max_iter` only steer the
 function body (`function_body.py`) with which a stock runtime approximates it.

@@ -52,7 +52,7 @@ def choose_step_size(W: np.ndarray, tolerance: float) -> StepSize:
     )
     alpha = float(np.float32(best.x))
     factor = math.sqrt(max(square(alpha), 0.0))
-    if not 0.0 < alpha or not factor < 1.0:
+    if not alpha > 0.0 or not factor < 1.0:
         return StepSize(float(np.float32(1.0 / norm**2)), 1_000_000)
     steps = math.log(tolerance / (100.0 * math.sqrt(size))) / math.log(max(factor, 1e-3))
     return StepSize(alpha, 2 * math.ceil(steps) + 20)

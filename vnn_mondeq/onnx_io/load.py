@@ -1,0 +1,266 @@
+"""Reading an ONNX file as one implicit system."""
+
+import gzip
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import onnx
+
+from vnn_mondeq.errors import ModelError, UnsupportedModelError
+from vnn_mondeq.onnx_io.affine_form import INPUT, Form, select, source_form
+from vnn_mondeq.onnx_io.assemble import assemble
+from vnn_mondeq.onnx_io.builder import Builder
+from vnn_mondeq.onnx_io.function_check import with_known_bodies
+from vnn_mondeq.onnx_io.node import Node, Value, from_array, label
+from vnn_mondeq.onnx_io.operator import DOMAIN, VERSION
+from vnn_mondeq.onnx_io.operator_table import TABLE
+from vnn_mondeq.rounding import UNIT, UNIT32
+from vnn_mondeq.system.implicit import ImplicitSystem
+
+MIN_OPSET, MAX_OPSET = 13, 25
+"""Opsets of the default domain whose meaning the operator table implements."""
+
+_ELEMENT_TYPES = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.DOUBLE: "float64"}
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedModel:
+    """A model file and the system that it means.
+
+    - `model_bytes`: the serialised model for a runtime, function bodies attached.
+    - `element_type`: `"float32"` or `"float64"`, of all inputs and outputs.
+    - `unit`: unit roundoff of the runtime: of the coarsest float type that occurs in the graph.
+    - `operators`: operator names in the file, sorted, each once.
+    """
+
+    path: Path
+    system: ImplicitSystem
+    model_bytes: bytes
+    element_type: str
+    unit: float
+    operators: tuple[str, ...]
+
+    @property
+    def inputs(self) -> Mapping[str, tuple[int, ...]]:
+        """Input name → shape, symbolic batch sizes as 1."""
+        return self.system.inputs
+
+    @property
+    def outputs(self) -> Mapping[str, tuple[int, ...]]:
+        return self.system.outputs
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(self.element_type)
+
+
+def load(path: str | Path) -> LoadedModel:
+    """Read `path` (`.onnx`, perhaps compressed as `.gz`).
+
+    **Raises** `ModelError` and its subclasses, with the path in the message: a file that is
+    missing, damaged or not ONNX; operators, types or shapes outside of the supported set (all of
+    them at once); function bodies that we did not write; a layer without a proof of monotonicity.
+    """
+    place = Path(path)
+    proto = read_proto(place)
+    try:
+        return _compile(place, proto)
+    except ModelError as error:
+        raise type(error)(f"{place}: {error}") from error
+
+
+def read_proto(path: Path) -> onnx.ModelProto:
+    """The checked `ModelProto` of a file. **Raises** `ModelError`."""
+    from google.protobuf.message import DecodeError
+
+    try:
+        data = path.read_bytes()
+        if data[:2] == b"\x1f\x8b":
+            data = gzip.decompress(data)
+        proto = onnx.load_model_from_string(data)
+        onnx.load_external_data_for_model(proto, str(path.parent))
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ModelError(f"{path}: cannot be read: {reason}") from error
+    except (EOFError, zlib.error) as error:
+        raise ModelError(f"{path}: is a damaged gzip file: {error}") from error
+    except (DecodeError, onnx.checker.ValidationError, ValueError) as error:
+        raise ModelError(
+            f"{path}: is not an ONNX model, or it is truncated; check that the file was copied "
+            "whole"
+        ) from error
+    try:
+        onnx.checker.check_model(proto)
+    except onnx.checker.ValidationError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"{path}: is not a valid ONNX model: {reason}") from error
+    return proto
+
+
+def _compile(path: Path, proto: onnx.ModelProto) -> LoadedModel:
+    opset = _check_opsets(proto)
+    proto = with_known_bodies(proto)
+    nodes = _live_nodes(proto.graph)
+    _check_operators(proto, nodes)
+    inputs, element_type = _input_shapes(proto.graph)
+    unit = UNIT if element_type == "float64" and not _mentions_float32(proto) else UNIT32
+    builder = Builder()
+    values = _initial_values(proto.graph, inputs)
+    _evaluate(nodes, values, builder, unit, opset)
+    outputs = _outputs(proto.graph, values, element_type)
+    return LoadedModel(
+        path=path,
+        system=assemble(builder.drafts, outputs, inputs),
+        model_bytes=proto.SerializeToString(deterministic=True),
+        element_type=element_type,
+        unit=unit,
+        operators=tuple(sorted({node.op_type for node in proto.graph.node})),
+    )
+
+
+def _domain(node: onnx.NodeProto) -> str:
+    return "" if node.domain == "ai.onnx" else node.domain
+
+
+def _check_opsets(proto: onnx.ModelProto) -> int:
+    versions = {"" if o.domain == "ai.onnx" else o.domain: o.version for o in proto.opset_import}
+    opset = versions.get("", 0)
+    if not MIN_OPSET <= opset <= MAX_OPSET:
+        raise UnsupportedModelError(
+            f"opset {opset} is not supported; convert the model to opset {MIN_OPSET}..{MAX_OPSET}"
+        )
+    if versions.get(DOMAIN, VERSION) != VERSION:
+        raise UnsupportedModelError(
+            f"version {versions[DOMAIN]} of the domain {DOMAIN} is unknown; this release knows "
+            f"version {VERSION}"
+        )
+    return opset
+
+
+def _live_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """The nodes on which an output depends, in the file's (topological) order."""
+    needed = {output.name for output in graph.output}
+    live = []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            needed.update(name for name in node.input if name)
+            live.append(node)
+    return live[::-1]
+
+
+def _check_operators(proto: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> None:
+    unknown = [label(node) for node in nodes if (_domain(node), node.op_type) not in TABLE]
+    if proto.graph.sparse_initializer:
+        unknown.append("sparse initializers")
+    if unknown:
+        raise UnsupportedModelError("unsupported operators: " + "; ".join(unknown))
+
+
+def _input_shapes(graph: onnx.GraphProto) -> tuple[dict[str, tuple[int, ...]], str]:
+    """Name → shape of the inputs that are not initializers, and their common element type."""
+    stored = {tensor.name for tensor in graph.initializer}
+    declared = [value for value in graph.input if value.name not in stored]
+    if not declared:
+        raise UnsupportedModelError("the model has no input")
+    shapes = {value.name: _shape(value) for value in declared}
+    kinds = {value.type.tensor_type.elem_type for value in declared}
+    if len(kinds) != 1 or not kinds <= _ELEMENT_TYPES.keys():
+        names = ", ".join(onnx.TensorProto.DataType.Name(kind) for kind in sorted(kinds))
+        raise UnsupportedModelError(f"inputs must be all float32 or all float64, not {names}")
+    return shapes, _ELEMENT_TYPES[kinds.pop()]
+
+
+def _shape(value: onnx.ValueInfoProto) -> tuple[int, ...]:
+    """The shape, with a symbolic first dimension read as 1."""
+    tensor = value.type.tensor_type
+    if not value.type.HasField("tensor_type") or not tensor.HasField("shape"):
+        raise UnsupportedModelError(f"input {value.name!r} has no declared tensor shape")
+    dims = []
+    for axis, dim in enumerate(tensor.shape.dim):
+        if dim.HasField("dim_value") and dim.dim_value > 0:
+            dims.append(int(dim.dim_value))
+        elif axis == 0:
+            dims.append(1)
+        else:
+            raise UnsupportedModelError(
+                f"input {value.name!r} has a symbolic dimension {axis}; only the first (the batch) "
+                "may be symbolic"
+            )
+    return tuple(dims)
+
+
+def _mentions_float32(proto: onnx.ModelProto) -> bool:
+    """Whether a float64 model rounds to float32 somewhere."""
+    stored = any(t.data_type == onnx.TensorProto.FLOAT for t in proto.graph.initializer)
+    casts = any(
+        attribute.name == "to" and attribute.i == onnx.TensorProto.FLOAT
+        for node in proto.graph.node
+        for attribute in node.attribute
+    )
+    return stored or casts
+
+
+def _initial_values(
+    graph: onnx.GraphProto, inputs: Mapping[str, tuple[int, ...]]
+) -> dict[str, Value]:
+    total = sum(int(np.prod(shape, dtype=np.int64)) for shape in inputs.values())
+    x = source_form(INPUT, total, np.arange(total), (total,), None)
+    values: dict[str, Value] = {
+        tensor.name: from_array(onnx.numpy_helper.to_array(tensor), f"weight {tensor.name!r}")
+        for tensor in graph.initializer
+    }
+    start = 0
+    for name, shape in inputs.items():
+        size = int(np.prod(shape, dtype=np.int64))
+        values[name] = select(x, np.arange(start, start + size).reshape(shape))
+        start += size
+    return values
+
+
+def _evaluate(
+    nodes: list[onnx.NodeProto],
+    values: dict[str, Value],
+    builder: Builder,
+    unit: float,
+    opset: int,
+) -> None:
+    """Fill `values` node by node.
+
+    **Raises** `UnsupportedModelError` listing every node that could not be compiled; nodes that
+    only depend on such a node are not listed.
+    """
+    problems: list[str] = []
+    for proto in nodes:
+        if any(name and name not in values for name in proto.input):
+            continue
+        inputs = [values[name] if name else None for name in proto.input]
+        node = Node(proto, inputs, unit, opset)
+        try:
+            result = TABLE[_domain(proto), proto.op_type](node, builder)
+        except UnsupportedModelError as error:
+            problems.append(str(error))
+            continue
+        results = result if isinstance(result, tuple) else (result,)
+        values.update(zip(proto.output, results, strict=False))
+    if problems:
+        raise UnsupportedModelError("unsupported: " + "; ".join(problems))
+
+
+def _outputs(
+    graph: onnx.GraphProto, values: Mapping[str, Value], element_type: str
+) -> dict[str, Form]:
+    forms = {}
+    for output in graph.output:
+        value = values.get(output.name)
+        kind = output.type.tensor_type.elem_type
+        if not isinstance(value, Form) or _ELEMENT_TYPES.get(kind) != element_type:
+            raise UnsupportedModelError(
+                f"output {output.name!r} must be a {element_type} tensor, as the inputs are"
+            )
+        forms[output.name] = value
+    return forms
