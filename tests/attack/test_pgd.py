@@ -5,8 +5,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from drawn_systems import draw_system, layered_system, load_reference
 
-from tests.system.test_solve import draw_system, layered_system, load_reference
 from vnn_mondeq.attack import ImplicitPgd, Schedule, attack_margins, attack_set_margins
 from vnn_mondeq.deadline import Deadline
 from vnn_mondeq.problem import Obligation, Problem, Rows

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from drawn_systems import draw_system, layered_system
 
-from tests.system.test_solve import draw_system, layered_system
 from vnn_mondeq.system.jacobian import (
     adjoint_multipliers,
     find_active,
