@@ -97,7 +97,7 @@ def _parts(inputs: AbstractInputSet) -> list[AbstractInputSet]:
 
 def _ball(bound: NormBound, network: NormNetwork, size: int) -> AbstractInputSet:
     coordinates = np.asarray(network.coordinates, dtype=np.intp) + bound.start
-    if coordinates.size and not (0 <= coordinates.min() and coordinates.max() < size):
+    if coordinates.size and not (coordinates.min() >= 0 and coordinates.max() < size):
         raise MismatchError(
             f"norm network {bound.network!r} reads input {int(coordinates.max())}, but the "
             f"query has {size} inputs"

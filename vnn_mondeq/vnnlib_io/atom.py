@@ -127,7 +127,8 @@ def _norm_bound(
 ) -> NormAtom | bool:
     if len(terms) > 1 or terms[0][1] < 0:
         raise scope.source.error(
-            "the output of a norm network may only be bounded from above by a constant", comparison.at
+            "the output of a norm network may only be bounded from above by a constant",
+            comparison.at,
         )
     slot, coefficient = terms[0]
     network, start = scope.norm_slots[slot]

@@ -27,9 +27,7 @@ def _bound_pattern(variable: str) -> re.Pattern[str]:
 
 _BOUND = {
     1: _bound_pattern(rf"([XY])_([0-9]+){_BLANK}+"),
-    2: _bound_pattern(
-        rf"([A-Za-z][A-Za-z0-9_]*){_BLANK}*(?:\[([^\]]*)\])?{_BLANK}*"
-    ),
+    2: _bound_pattern(rf"([A-Za-z][A-Za-z0-9_]*){_BLANK}*(?:\[([^\]]*)\])?{_BLANK}*"),
 }
 _DECLARATION = re.compile(
     rf"\({_BLANK}*declare-const{_BLANK}+([XY])_([0-9]+){_BLANK}+Real{_BLANK}*\){_REST}"
@@ -69,6 +67,8 @@ def _split(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
     while position < len(text):
         match = scanner.match()
         if match is None:
-            raise RuntimeError(f"a statement does not fit its own grammar: {text[position:][:80]!r}")
+            raise RuntimeError(
+                f"a statement does not fit its own grammar: {text[position:][:80]!r}"
+            )
         yield match
         position = match.end()

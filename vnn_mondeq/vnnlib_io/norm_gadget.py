@@ -1,9 +1,9 @@
 """The norm gadget: how a query states an Lq ball by a second network (docs/vnnlib.md).
 
-    (declare-network f    (declare-input X  float32 [1,784]) (declare-output Y float32 [1,10]))
-    (declare-network norm (declare-input XN float32 [1,784]) (declare-output N float32 []))
-    (assert (== XN[0,0] X[0,0])) ...             every element tied to the same element
-    (assert (<= N 0.5))                          ‖X - center‖_q <= 0.5
+(declare-network f    (declare-input X  float32 [1,784]) (declare-output Y float32 [1,10]))
+(declare-network norm (declare-input XN float32 [1,784]) (declare-output N float32 []))
+(assert (== XN[0,0] X[0,0])) ...             every element tied to the same element
+(assert (<= N 0.5))                          ‖X - center‖_q <= 0.5
 """
 
 import itertools

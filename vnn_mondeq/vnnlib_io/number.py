@@ -18,22 +18,21 @@ def read_number(lexeme: str, source: Source, at: int) -> Fraction:
 
     **Raises** `QueryError` beyond `MAX_DIGITS`.
     """
-    if len(lexeme) > 9 and _is_too_long(lexeme):
+    if len(lexeme) > MAX_DIGITS:
         raise _too_long(lexeme, source, at)
-    return Fraction(lexeme)
-
-
-def _is_too_long(lexeme: str) -> bool:
-    mantissa, _, exponent = lexeme.lower().partition("e")
-    if len(mantissa) > MAX_DIGITS or len(exponent) > MAX_DIGITS:
-        return True
-    return exponent != "" and abs(int(exponent)) > MAX_DIGITS
+    if "e" in lexeme or "E" in lexeme:
+        if abs(int(lexeme.lower().partition("e")[2])) > MAX_DIGITS:
+            raise _too_long(lexeme, source, at)
+        return Fraction(lexeme)
+    # The common form; Fraction(lexeme) gives the same in three times the time.
+    whole, _, part = lexeme.partition(".")
+    return Fraction(int(whole + part), 10 ** len(part))
 
 
 def _too_long(lexeme: str, source: Source, at: int) -> QueryError:
     shown = lexeme if len(lexeme) <= 24 else f"{lexeme[:20]}..."
     return source.error(
-        f"the number {shown} has more than {MAX_DIGITS} digits before or after its point, "
+        f"the number {shown} has more than {MAX_DIGITS} digits or an exponent beyond that, "
         "which is not supported",
         at,
     )

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import final
 
-from vnn_mondeq.errors import QueryError
 from vnn_mondeq.query.query import Variable
 from vnn_mondeq.vnnlib_io.source import Source
 from vnn_mondeq.vnnlib_io.syntax import Declaration, Network, Script
@@ -237,9 +236,7 @@ def build_scope(script: Script, source: Source, tied: Mapping[str, str]) -> Scop
         slot = input_count + output_count + len(norm_slots)
         _add(symbols, norm_output, network.name, 0, slot)
         norm_slots[slot] = (network.name, start)
-    return Scope(
-        source, script.version, symbols, input_count, output_count, norm_slots
-    )
+    return Scope(source, script.version, symbols, input_count, output_count, norm_slots)
 
 
 def _add_all(symbols: dict[str, Symbol], network: Network, kind: str, first_slot: int) -> int:

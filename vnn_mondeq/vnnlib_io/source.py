@@ -60,8 +60,7 @@ class Source:
             return cls.from_text(content.decode("utf-8-sig"), str(path))
         except UnicodeDecodeError as error:
             raise QueryError(
-                f"{path} is not a text in UTF-8 (byte {error.start} is not); "
-                "is it a VNN-LIB file?"
+                f"{path} is not a text in UTF-8 (byte {error.start} is not); is it a VNN-LIB file?"
             ) from error
 
     def version_family(self) -> int:
