@@ -28,6 +28,8 @@ def triangle_multipliers(
     from scipy.optimize import linprog
 
     p = system.neurons
+    if p == 0:
+        return np.zeros(0)  # nothing to multiply, and HiGHS refuses a program without variables
     (lower, upper), (box_z, box_s) = bounds, box
     center, radius = 0.5 * (lower + upper), 0.5 * (upper - lower)
     varying = np.flatnonzero(radius > 0.0)
