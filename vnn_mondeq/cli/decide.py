@@ -1,4 +1,4 @@
-"""Load, check which files belong to which network, decide: what `verify` and `competition` share."""
+"""Load, match files with networks, decide: what `verify` and `competition` share."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
