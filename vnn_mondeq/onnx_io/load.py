@@ -1,7 +1,5 @@
 """Reading an ONNX file as one implicit system."""
 
-import gzip
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from vnn_mondeq.onnx_io.function_check import with_known_bodies
 from vnn_mondeq.onnx_io.node import Node, Value, from_array, label
 from vnn_mondeq.onnx_io.operator import DOMAIN, VERSION
 from vnn_mondeq.onnx_io.operator_table import TABLE
+from vnn_mondeq.onnx_io.read import read_proto
 from vnn_mondeq.rounding import UNIT, UNIT32
 from vnn_mondeq.system.implicit import ImplicitSystem
 
@@ -25,6 +24,7 @@ MIN_OPSET, MAX_OPSET = 13, 25
 """Opsets of the default domain whose meaning the operator table implements."""
 
 _ELEMENT_TYPES = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.DOUBLE: "float64"}
+_UNITS = {"float32": UNIT32, "float64": UNIT}
 
 
 @final
@@ -34,7 +34,6 @@ class LoadedModel:
 
     - `model_bytes`: the serialised model for a runtime, function bodies attached.
     - `element_type`: `"float32"` or `"float64"`, of all inputs and outputs.
-    - `unit`: unit roundoff of the runtime: of the coarsest float type that occurs in the graph.
     - `operators`: operator names in the file, sorted, each once.
     """
 
@@ -42,7 +41,6 @@ class LoadedModel:
     system: ImplicitSystem
     model_bytes: bytes
     element_type: str
-    unit: float
     operators: tuple[str, ...]
 
     @property
@@ -74,41 +72,13 @@ def load(path: str | Path) -> LoadedModel:
         raise type(error)(f"{place}: {error}") from error
 
 
-def read_proto(path: Path) -> onnx.ModelProto:
-    """The checked `ModelProto` of a file. **Raises** `ModelError`."""
-    from google.protobuf.message import DecodeError
-
-    try:
-        data = path.read_bytes()
-        if data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
-        proto = onnx.load_model_from_string(data)
-        onnx.load_external_data_for_model(proto, str(path.parent))
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ModelError(f"{path}: cannot be read: {reason}") from error
-    except (EOFError, zlib.error) as error:
-        raise ModelError(f"{path}: is a damaged gzip file: {error}") from error
-    except (DecodeError, onnx.checker.ValidationError, ValueError) as error:
-        raise ModelError(
-            f"{path}: is not an ONNX model, or it is truncated; check that the file was copied "
-            "whole"
-        ) from error
-    try:
-        onnx.checker.check_model(proto)
-    except onnx.checker.ValidationError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"{path}: is not a valid ONNX model: {reason}") from error
-    return proto
-
-
 def _compile(path: Path, proto: onnx.ModelProto) -> LoadedModel:
     opset = _check_opsets(proto)
     proto = with_known_bodies(proto)
     nodes = _live_nodes(proto.graph)
     _check_operators(proto, nodes)
     inputs, element_type = _input_shapes(proto.graph)
-    unit = UNIT if element_type == "float64" and not _mentions_float32(proto) else UNIT32
+    unit = _UNITS[element_type]
     builder = Builder()
     values = _initial_values(proto.graph, inputs)
     _evaluate(nodes, values, builder, unit, opset)
@@ -118,7 +88,6 @@ def _compile(path: Path, proto: onnx.ModelProto) -> LoadedModel:
         system=assemble(builder.drafts, outputs, inputs),
         model_bytes=proto.SerializeToString(deterministic=True),
         element_type=element_type,
-        unit=unit,
         operators=tuple(sorted({node.op_type for node in proto.graph.node})),
     )
 
@@ -194,17 +163,6 @@ def _shape(value: onnx.ValueInfoProto) -> tuple[int, ...]:
     return tuple(dims)
 
 
-def _mentions_float32(proto: onnx.ModelProto) -> bool:
-    """Whether a float64 model rounds to float32 somewhere."""
-    stored = any(t.data_type == onnx.TensorProto.FLOAT for t in proto.graph.initializer)
-    casts = any(
-        attribute.name == "to" and attribute.i == onnx.TensorProto.FLOAT
-        for node in proto.graph.node
-        for attribute in node.attribute
-    )
-    return stored or casts
-
-
 def _initial_values(
     graph: onnx.GraphProto, inputs: Mapping[str, tuple[int, ...]]
 ) -> dict[str, Value]:
@@ -244,6 +202,10 @@ def _evaluate(
             result = TABLE[_domain(proto), proto.op_type](node, builder)
         except UnsupportedModelError as error:
             problems.append(str(error))
+            continue
+        except (ValueError, IndexError, TypeError) as error:
+            # From numpy, where shapes or attributes do not fit each other.
+            problems.append(f"{node.label}: is malformed: {error}")
             continue
         results = result if isinstance(result, tuple) else (result,)
         values.update(zip(proto.output, results, strict=False))

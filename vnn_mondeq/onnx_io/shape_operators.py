@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from vnn_mondeq.onnx_io.affine_form import Form, add, concatenate, constant, select
 from vnn_mondeq.onnx_io.node import Node, Value, from_array
+from vnn_mondeq.rounding import UNIT
 
 
 def _rearrange(value: Value, change: Callable[[np.ndarray], np.ndarray]) -> Value:
@@ -56,6 +57,10 @@ def cast(node: Node) -> Value:
     if isinstance(value, Form):
         allowed = target in (TensorProto.FLOAT, TensorProto.DOUBLE)
         node.require(allowed, "only casts between float32 and float64 are supported")
+        # In a float64 model everything counts as computed with that unit roundoff.
+        computed = value.is_constant and not value.is_stored_constant
+        mixed = node.unit == UNIT and (target == TensorProto.FLOAT or computed)
+        node.require(not mixed, "rounds to float32 within a float64 model")
         # Casting to float32 rounds once; adding zero accounts for one rounding of each entry.
         return value if target == TensorProto.DOUBLE else _rounded(value, node.unit)
     dtype = helper.tensor_dtype_to_np_dtype(target)

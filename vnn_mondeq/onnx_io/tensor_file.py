@@ -1,10 +1,9 @@
-"""Single tensors as serialised `TensorProto`, the form of VNN-LIB 2.0 assignments."""
+"""Tensors as serialised `TensorProto` messages (VNN-LIB 2.0, `--serialise-assignments`)."""
 
 import numpy as np
+from onnx import numpy_helper
 
 
-def tensor_bytes(name: str, value: np.ndarray) -> bytes:
-    """The serialised `TensorProto` of an array, with its element type and shape."""
-    from onnx import numpy_helper
-
-    return numpy_helper.from_array(np.ascontiguousarray(value), name).SerializeToString()
+def tensor_bytes(name: str, array: np.ndarray) -> bytes:
+    """The serialised `TensorProto` of `array`, with its own element type and shape."""
+    return numpy_helper.from_array(np.ascontiguousarray(array), name).SerializeToString()
