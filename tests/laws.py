@@ -8,16 +8,19 @@ A set `S` contains `T` if and only if `h_S(w) >= h_T(w)` for all directions `w`;
 the exact support function of a computed set with exact images of points.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from unittest import mock
 
 import numpy as np
-from oracle import LinearOracle, exact_fixpoint, exact_value
-from strategies import RawSystem, box_bounds, drawn_query, query_of, raw_system
+from oracle import LinearOracle, exact_fixpoint, exact_value, float_fixpoint
+from strategies import RawSystem, box_bounds, drawn_query, raw_system
+from tolerances import FIXPOINT_FLOAT, ORACLE_RELATIVE
 
 from vnn_mondeq.bounds.certificate import InductiveBoxCertificate
 from vnn_mondeq.deadline import Deadline
+from vnn_mondeq.gate import Gate, Rejection
 from vnn_mondeq.problem import Problem
 from vnn_mondeq.progress import NullObserver
 from vnn_mondeq.query.input_set import AbstractInputSet, Box, Intersection, LqBall
@@ -28,6 +31,8 @@ from vnn_mondeq.result import (
     CheckedCertificate,
     Outcome,
     Reason,
+    Result,
+    Verdict,
 )
 
 
@@ -211,9 +216,14 @@ def law_containment_is_never_proved_falsely() -> None:
         outer = method.reduce(source, method.basis(source), NO_WIDENING)
         test = ContainmentTest(outer)
         for scale in (0.5, 0.9, 0.99, 1 - 1e-9, 1 - 1e-15, 1.0, 1 + 1e-15, 1 + 1e-9, 1.02, 1.08):
-            for candidate in (outer, source):
+            shifted = outer.center + 0.3 * outer.spread
+            for candidate, center in (
+                (outer, outer.center),
+                (source, source.center),
+                (outer, shifted),
+            ):
                 inner = MixedZonotope(
-                    candidate.center, candidate.generators * scale, candidate.radius * scale
+                    center, candidate.generators * scale, candidate.radius * scale
                 )
                 if test.prove(inner) is None:
                     continue
@@ -255,6 +265,14 @@ def law_ball_support_is_an_upper_bound() -> None:
                     assert rest >= max(abs(c) for c in exact) / 3
                 else:
                     assert rest >= 0 and rest * rest >= dot(exact, exact) / 9
+        for _ in range(10):
+            # A ball of radius zero, where only the rounding of the centre's product is at stake.
+            half = rng.normal(size=10) * 1e8
+            middle = exactly(np.concatenate([half, -half]))
+            point = LqBall(q, 20, np.arange(20), tuple(middle), Fraction(0))
+            direction = rng.normal(size=20)
+            bound = Fraction(float(point.support(direction[None])[0]))
+            assert bound >= dot(exactly(direction), middle)
 
 
 def law_widened_box_covers_the_float32_reader() -> None:
@@ -345,20 +363,28 @@ def closest_points(raw: RawSystem, inputs: AbstractInputSet, problem: Problem) -
     return [x for x in found if x is not None]
 
 
-def confirm(problem: Problem, certificate: AbstractCertificate) -> float | None:
-    """The margin that the gate confirms for a certificate, or `None`."""
+@contextmanager
+def every_checker() -> Iterator[None]:
+    """The gate with all checkers there are: certificates of research engines have a checker but
+    no entry in the gate's table."""
     from vnn_mondeq import gate
 
-    def no_runtime():
-        raise AssertionError("a certificate needs no runtime")
-
-    # Certificates of research engines have a checker but no entry in the gate's table.
     table = {InductiveBoxCertificate: _check_inductive_box, **gate.checkers()}
     with (
         mock.patch.object(gate, "checkers", lambda: table),
         np.errstate(invalid="ignore", over="ignore", divide="ignore"),
     ):
-        found = gate.Gate(problem, "float32", no_runtime).confirm_certificate(
+        yield
+
+
+def confirm(problem: Problem, certificate: AbstractCertificate) -> float | None:
+    """The margin that the gate confirms for a certificate, or `None`."""
+
+    def no_runtime():
+        raise AssertionError("a certificate needs no runtime")
+
+    with every_checker():
+        found = Gate(problem, "float32", no_runtime).confirm_certificate(
             certificate, Deadline.never()
         )
     return found.margin if isinstance(found, CheckedCertificate) else None
@@ -366,7 +392,6 @@ def confirm(problem: Problem, certificate: AbstractCertificate) -> float | None:
 
 def _check_inductive_box(problem: Problem, certificate: AbstractCertificate, deadline: Deadline):
     from vnn_mondeq.bounds import check
-    from vnn_mondeq.gate import Rejection
 
     found = check.check_inductive_box(problem, certificate)
     if isinstance(found, check.Rejection):
@@ -421,8 +446,76 @@ def law_rows_and_errors_cover_the_query(count: int = 30) -> None:
                 assert abs(value - row) <= error
 
 
-def point_query(raw: RawSystem, x: np.ndarray, y: dict[int, float], offset: float):
-    """A single-constraint query on the single point `x`."""
-    from strategies import constraint
+# --- verdicts ----------------------------------------------------------------------------------
 
-    return query_of([(Box.from_floats(x, x), [constraint(y, offset)])], raw.d, raw.q)
+
+class StubRuntime:
+    """Runs raw arrays as a float32 runtime would: the fixpoint, rounded once at the end."""
+
+    runtime = "stub"
+
+    def __init__(self, raw: RawSystem):
+        self.raw = raw
+
+    def run(self, inputs):
+        (x,) = inputs.values()
+        x = np.asarray(x, dtype=np.float64).reshape(-1)
+        z = float_fixpoint(self.raw.W, self.raw.U @ x + self.raw.b)
+        return {"y": (self.raw.G @ z + self.raw.H @ x + self.raw.g).astype(np.float32)}
+
+
+def least_violation(raw: RawSystem, inputs: AbstractInputSet, problem: Problem) -> float:
+    """The oracle's answer: `sat` where it is well below zero, `unsat` where well above."""
+    oracle = oracle_of(raw, inputs)
+    return min(
+        (oracle.least_violation(rows).value for rows in output_rows(raw, problem)), default=np.inf
+    )
+
+
+def demand_verdict(
+    raw: RawSystem, inputs: AbstractInputSet, problem: Problem, result: Result
+) -> None:
+    """A result against the oracle, and its witness against exact rationals."""
+    truth = least_violation(raw, inputs, problem)
+    slack = ORACLE_RELATIVE * (1 + abs(truth))
+    if result.verdict is Verdict.UNSAT:
+        assert truth > -slack, f"unsat, and the oracle finds a violation of {-truth:.3g}"
+        for x in closest_points(raw, inputs, problem):
+            # Strict constraints too: nothing is certified without a positive margin.
+            assert min(case_values(raw, problem, exactly(x))) > 0
+    if result.verdict is Verdict.SAT:
+        assert truth < slack, f"sat, and the oracle's least value is {truth:.3g}"
+        (x,) = result.witness.inputs.values()
+        flat = np.asarray(x, dtype=np.float64).reshape(-1)
+        assert inputs.contains(flat)
+        assert min(case_values(raw, problem, exactly(flat))) <= FIXPOINT_FLOAT * (1 + abs(truth))
+
+
+def law_verdicts_agree_with_the_oracle(
+    solve: Callable[[RawSystem, Problem], Result], seeds: range, sat: int = 3, unsat: int = 3
+) -> None:
+    """No wrong verdict on drawn instances, and enough verdicts for that to mean something."""
+    found = dict.fromkeys(Verdict, 0)
+    for seed in seeds:
+        raw, inputs, problem = drawn_instance(seed)
+        result = solve(raw, problem)
+        found[result.verdict] += 1
+        try:
+            demand_verdict(raw, inputs, problem, result)
+        except AssertionError as error:
+            raise AssertionError(f"seed {seed}: {error}") from error
+    assert found[Verdict.SAT] >= sat and found[Verdict.UNSAT] >= unsat, found
+
+
+def solve_with(*engines: AbstractEngine) -> Callable[[RawSystem, Problem], Result]:
+    """The portfolio with these engines, every checker, and the stub runtime."""
+    from vnn_mondeq.portfolio import Stage, run
+
+    stages = tuple(Stage(lambda engine=engine: engine) for engine in engines)
+
+    def solve(raw: RawSystem, problem: Problem) -> Result:
+        gate = Gate(problem, "float32", lambda: StubRuntime(raw))
+        with every_checker():
+            return run(problem, gate, stages, Deadline.after(20.0), NullObserver())
+
+    return solve
