@@ -6,17 +6,23 @@ result = verify(model, query, timeout=60.0)
 """
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, final
 
 from vnn_mondeq.deadline import Deadline
-from vnn_mondeq.errors import InputError
+from vnn_mondeq.errors import InputError, MismatchError
 from vnn_mondeq.progress import AbstractObserver, NullObserver
+from vnn_mondeq.query.norm import NormNetwork, resolve_norms
 from vnn_mondeq.query.query import Query
 from vnn_mondeq.result import Result
 
 if TYPE_CHECKING:
+    from vnn_mondeq.gate import NormReplay
     from vnn_mondeq.onnx_io import LoadedModel
+    from vnn_mondeq.onnx_io.replay import Replay
 
 
 def load_model(path: str | Path) -> "LoadedModel":
@@ -39,10 +45,33 @@ def load_query(path: str | Path) -> Query:
     return vnnlib_io.load(path)
 
 
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedNorm:
+    """A norm network's file: what it computes, and a runtime that computes it."""
+
+    network: NormNetwork
+    runtime: "Replay"
+
+
+def load_norm(path: str | Path) -> LoadedNorm:
+    """Read the file of a norm network (docs/vnnlib.md).
+
+    **Raises** `ModelError` for any other network.
+    """
+    from vnn_mondeq.onnx_io.norm_network import load_norm_network
+    from vnn_mondeq.onnx_io.read import read_proto
+    from vnn_mondeq.onnx_io.replay import Replay
+
+    network = load_norm_network(path)
+    return LoadedNorm(network, Replay(read_proto(Path(path)).SerializeToString()))
+
+
 def verify(
     model: "LoadedModel",
     query: Query,
     *,
+    norms: Mapping[str, LoadedNorm] | None = None,
     timeout: float | None = None,
     backend: str = "auto",
     observer: AbstractObserver | None = None,
@@ -51,6 +80,7 @@ def verify(
 
     **Arguments:**
 
+    - `norms`: a file for each of `query.norm_networks`.
     - `timeout`: seconds, counted from this call; `None` for no limit.
     - `backend`: a key of `vnn_mondeq.portfolio.BACKENDS`.
     - `observer`: told what happens; never changes the result.
@@ -71,6 +101,39 @@ def verify(
     if timeout is not None and not timeout >= 0.0:
         raise InputError(f"the time limit must not be negative, and {timeout} is")
     deadline = Deadline.after(math.inf if timeout is None else timeout)
-    problem = build_problem(model.system, query, model.element_type)
-    gate = Gate(problem, model.element_type, lambda: Replay(model.model_bytes))
+    norms = norms or {}
+    replays = {
+        name: _norm_replay(query, name, norms[name])
+        for name in query.norm_networks
+        if name in norms
+    }
+    resolved = resolve_norms(query, {name: norm.network for name, norm in norms.items()})
+    problem = build_problem(model.system, resolved, model.element_type)
+    gate = Gate(problem, model.element_type, lambda: Replay(model.model_bytes), replays)
     return run(problem, gate, BACKENDS[backend], deadline, observer or NullObserver())
+
+
+def _norm_replay(query: Query, name: str, norm: LoadedNorm) -> "NormReplay":
+    """**Raises** `MismatchError` where the file and the declaration differ."""
+    from vnn_mondeq.gate import NormReplay
+
+    declared = {v.kind: v for v in query.variables if v.network == name}
+    found = (*norm.runtime.inputs.values(), *norm.runtime.outputs.values())
+    expected = (declared["input"].shape, declared["output"].shape)
+    if found != expected:
+        raise MismatchError(
+            f"the query declares network {name} with shapes {list(map(list, expected))}, but its "
+            f"file has {list(map(list, found))} (input, output)"
+        )
+    types = {v.element_type.lower() for v in declared.values()} - {"real"}
+    if types - norm.runtime.element_types:
+        raise MismatchError(
+            f"the query declares {', '.join(sorted(types))} for network {name}, but its file has "
+            f"{', '.join(sorted(norm.runtime.element_types))}"
+        )
+    bounds = [b for case in query.cases for b in case.norm_bounds if b.network == name]
+    if not bounds:
+        # Declared and tied but not bounded: evaluated for the witness only.
+        return NormReplay(norm.runtime, 0, Fraction(10) ** 400, False)
+    limit = min(bound.bound for bound in bounds)
+    return NormReplay(norm.runtime, bounds[0].start, limit, any(bound.strict for bound in bounds))

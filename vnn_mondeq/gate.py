@@ -14,7 +14,8 @@ This is the only module that builds a `Witness` or a `CheckedCertificate`.
    violation that only one of the two sees is smaller than rounding errors.
 
 A case without constraints is violated by every input of its set; only step 1 and a successful
-run apply.
+run apply. Where the query states an Lq ball through a norm network, the runtime's own value of
+that norm must keep to the bound too (to the smallest bound of all cases).
 
 **A certificate** is accepted when the function registered for its type, which shares no code with
 the engine that made it, proves a positive margin for every case of every obligation, and the
@@ -23,7 +24,7 @@ obligations cover the query: every case left out has a certainly empty input set
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Protocol, final
 
@@ -45,9 +46,31 @@ class Runtime(Protocol):
     """Something that runs the original file; `vnn_mondeq.onnx_io.replay.Replay` does."""
 
     runtime: str
+    inputs: Mapping[str, tuple[int, ...]]
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Outputs by name for inputs by name. **Raises** `ModelError` when it fails."""
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class NormReplay:
+    """How to evaluate a norm network for a witness.
+
+    - `start`: first flattened input that the norm network's input is tied to.
+    - `limit`: the bound that its output must keep to; `strict` excludes equality.
+    """
+
+    runtime: Runtime
+    start: int
+    limit: Fraction
+    strict: bool
+
+    def keeps_to_limit(self, value: float) -> bool:
+        """Whether the runtime's norm is within the bound, exactly."""
+        if not math.isfinite(value):
+            return False
+        return Fraction(value) < self.limit or (not self.strict and Fraction(value) == self.limit)
 
 
 @final
@@ -81,9 +104,37 @@ def _check_nothing_to_refute(
     return math.inf
 
 
+def _check_inductive_box(
+    problem: Problem, certificate: AbstractCertificate, deadline: Deadline
+) -> float | Rejection:
+    from vnn_mondeq.bounds.check import check_inductive_box
+
+    deadline.check()
+    margin = check_inductive_box(problem, certificate)
+    if isinstance(margin, float):
+        return margin
+    return Rejection(Reason.CERTIFICATE_REJECTED, margin.reason)
+
+
+def _check_inductive_box(
+    problem: Problem, certificate: AbstractCertificate, deadline: Deadline
+) -> float | Rejection:
+    from vnn_mondeq.bounds import check
+
+    margin = check.check_inductive_box(problem, certificate, deadline)
+    if isinstance(margin, check.Rejection):
+        return Rejection(Reason.CERTIFICATE_REJECTED, margin.reason)
+    return margin
+
+
 def checkers() -> dict[type[AbstractCertificate], Checker]:
     """Certificate type → its checker. A new engine with proofs adds one line."""
-    return {NothingToRefute: _check_nothing_to_refute}
+    from vnn_mondeq.bounds.certificate import InductiveBoxCertificate
+
+    return {
+        NothingToRefute: _check_nothing_to_refute,
+        InductiveBoxCertificate: _check_inductive_box,
+    }
 
 
 @final
@@ -93,11 +144,13 @@ class Gate:
 
     - `element_type`: of the model, in ONNX lower case.
     - `open_runtime`: loads the original file into a runtime; called for witnesses only.
+    - `norms`: norm network name → how to evaluate it.
     """
 
     problem: Problem
     element_type: str
     open_runtime: Callable[[], Runtime]
+    norms: Mapping[str, NormReplay] = field(default_factory=dict)
 
     def confirm_witness(self, x: np.ndarray) -> Witness | Rejection:
         """Check a candidate input `x (d,)`, any float64 numbers."""
@@ -178,6 +231,9 @@ class Gate:
         flat = np.concatenate([value.reshape(-1) for value in values])
         if not np.all(np.isfinite(flat)):
             return Rejection(Reason.WITNESS_REJECTED, "the runtime returned no finite numbers")
+        gadgets = self._norm_values(point)
+        if isinstance(gadgets, Rejection):
+            return gadgets
         best = -math.inf
         for case, rows in zip(self._cases(obligation), obligation.cases, strict=True):
             margin = _violation(case, point, flat)
@@ -185,8 +241,8 @@ class Gate:
             if margin > 0.0 and self._own_fixpoint_agrees(obligation, rows, point):
                 query = self.problem.query
                 return Witness(
-                    inputs=_by_variable(query.input_variables, point),
-                    outputs=_by_variable(query.output_variables, flat),
+                    inputs=_by_variable(query.input_variables, point) | gadgets[0],
+                    outputs=_by_variable(query.output_variables, flat) | gadgets[1],
                     margin=margin,
                     replayed_by=runtime.runtime,
                 )
@@ -199,6 +255,29 @@ class Gate:
         return Rejection(
             Reason.WITNESS_REJECTED, f"{runtime.runtime} sees no violation (margin {best:.3g})"
         )
+
+    def _norm_values(self, point: np.ndarray) -> tuple[dict, dict] | Rejection:
+        """Inputs and outputs of the norm networks at a point, by variable name."""
+        inputs, outputs = {}, {}
+        for name, norm in self.norms.items():
+            declared = [v for v in self.problem.query.variables if v.network == name]
+            (source,) = [v for v in declared if v.kind == "input"]
+            (target,) = [v for v in declared if v.kind == "output"]
+            stop = norm.start + math.prod(source.shape)
+            inputs[source.name] = point[norm.start : stop].reshape(source.shape)
+            try:
+                (value,) = norm.runtime.run(
+                    _split(point[norm.start : stop], norm.runtime.inputs)
+                ).values()
+            except ModelError as error:
+                return Rejection(Reason.WITNESS_REJECTED, str(error))
+            outputs[target.name] = np.asarray(value).reshape(target.shape)
+            if not norm.keeps_to_limit(float(np.asarray(value).reshape(()))):
+                return Rejection(
+                    Reason.WITNESS_REJECTED,
+                    f"{norm.runtime.runtime} computes a norm beyond the bound of network {name}",
+                )
+        return inputs, outputs
 
     def _cases(self, obligation: Obligation) -> list[Case]:
         return [case for case in self.problem.query.cases if case.inputs is obligation.inputs]

@@ -1,8 +1,9 @@
 """Which engine runs when, under one deadline.
 
-A backend is a list of stages, one table entry. `auto` attacks briefly, then tries to prove, and
-spends what is left on more attacking. Each engine's candidate goes through the gate; the first
-that passes ends the run. A part of the time is reserved for the gate's check and for output.
+A backend is a list of stages, one table entry. `auto` attacks briefly, then tries to prove, the
+cheap way first, and spends what is left on more attacking. Each engine's candidate goes through
+the gate; the first that passes ends the run. A part of the time is reserved for the gate's check
+and for output.
 """
 
 import time
@@ -75,6 +76,18 @@ def _thorough_attack() -> AbstractEngine:
     return ImplicitPgd(Schedule(steps=80, restarts=12, rounds=6, seed=1))
 
 
+def _inductive_box() -> AbstractEngine:
+    from vnn_mondeq.bounds.engine import InductiveBox
+
+    return InductiveBox()
+
+
+def _inductive() -> AbstractEngine:
+    from vnn_mondeq.bounds.engine import InductiveBox
+
+    return InductiveBox()
+
+
 def _craft() -> AbstractEngine:
     from vnn_mondeq.craft.engine import Craft
 
@@ -85,9 +98,11 @@ BACKENDS: Mapping[str, tuple[Stage, ...]] = MappingProxyType(
     {
         "auto": (
             Stage(_quick_attack, share=0.2, seconds=10.0),
+            Stage(_inductive_box, share=0.5),
             Stage(_craft),
             Stage(_thorough_attack, seconds=UNLIMITED_ATTACK_SECONDS),
         ),
+        "inductive": (Stage(_inductive),),
         "craft": (Stage(_craft),),
         "attack": (Stage(_quick_attack), Stage(_thorough_attack)),
     }

@@ -14,7 +14,9 @@ _ERRORS_ONLY = 3  # onnxruntime's log severity: 0 verbose … 4 fatal
 class Replay:
     """A session of stock onnxruntime, with an explicit number of threads and no log output.
 
-    `runtime`: name and version, for witnesses.
+    - `runtime`: name and version, for witnesses.
+    - `inputs`, `outputs`: name → shape, symbolic dimensions as 1.
+    - `element_types`: of all inputs and outputs, in ONNX lower case (`"float32"`).
 
     **Raises** `ModelError` when onnxruntime cannot load the model.
     """
@@ -41,7 +43,10 @@ class Replay:
         except self._failures as error:
             raise ModelError(f"onnxruntime cannot load the model: {_first_line(error)}") from error
         self.runtime = f"onnxruntime {onnxruntime.__version__}"
-        self.output_names = tuple(output.name for output in self._session.get_outputs())
+        arguments = [*self._session.get_inputs(), *self._session.get_outputs()]
+        self.inputs = {a.name: _shape(a.shape) for a in self._session.get_inputs()}
+        self.outputs = {a.name: _shape(a.shape) for a in self._session.get_outputs()}
+        self.element_types = frozenset(_element_type(a.type) for a in arguments)
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Outputs by name, for inputs by name in the model's shapes and element type.
@@ -49,11 +54,24 @@ class Replay:
         **Raises** `ModelError` when the runtime fails, wrong shapes included.
         """
         try:
-            values = self._session.run(list(self.output_names), dict(inputs))
+            values = self._session.run(list(self.outputs), dict(inputs))
         except self._failures as error:
             raise ModelError(f"onnxruntime cannot run the model: {_first_line(error)}") from error
-        return dict(zip(self.output_names, values, strict=True))
+        return dict(zip(self.outputs, values, strict=True))
 
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0]
+
+
+def _shape(dims: list) -> tuple[int, ...]:
+    return tuple(dim if isinstance(dim, int) else 1 for dim in dims)
+
+
+_RUNTIME_NAMES = {"float": "float32", "double": "float64"}
+
+
+def _element_type(text: str) -> str:
+    """`tensor(float)` → `float32`."""
+    inner = text.removeprefix("tensor(").removesuffix(")")
+    return _RUNTIME_NAMES.get(inner, inner)
