@@ -393,7 +393,7 @@ def confirm(problem: Problem, certificate: AbstractCertificate) -> float | None:
 def _check_inductive_box(problem: Problem, certificate: AbstractCertificate, deadline: Deadline):
     from vnn_mondeq.bounds import check
 
-    found = check.check_inductive_box(problem, certificate)
+    found = check.check_inductive_box(problem, certificate, deadline)
     if isinstance(found, check.Rejection):
         return Rejection(Reason.CERTIFICATE_REJECTED, found.reason)
     return found

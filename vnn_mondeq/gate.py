@@ -92,8 +92,17 @@ class NothingToRefute(AbstractCertificate):
         return "no input satisfies the query's own constraints on inputs"
 
 
-Checker = Callable[[Problem, AbstractCertificate, Deadline], "float | Rejection"]
-"""Returns the smallest proved margin over all cases (positive), or why there is none."""
+@final
+@dataclass(frozen=True, slots=True)
+class Checker:
+    """An independent check of one type of certificate.
+
+    - `name`: where its code is.
+    - `check`: the smallest proved margin over all cases (positive), or why there is none.
+    """
+
+    name: str
+    check: Callable[[Problem, AbstractCertificate, Deadline], "float | Rejection"]
 
 
 def _check_nothing_to_refute(
@@ -116,24 +125,13 @@ def _check_inductive_box(
     return Rejection(Reason.CERTIFICATE_REJECTED, margin.reason)
 
 
-def _check_inductive_box(
-    problem: Problem, certificate: AbstractCertificate, deadline: Deadline
-) -> float | Rejection:
-    from vnn_mondeq.bounds import check
-
-    margin = check.check_inductive_box(problem, certificate, deadline)
-    if isinstance(margin, check.Rejection):
-        return Rejection(Reason.CERTIFICATE_REJECTED, margin.reason)
-    return margin
-
-
 def checkers() -> dict[type[AbstractCertificate], Checker]:
     """Certificate type → its checker. A new engine with proofs adds one line."""
     from vnn_mondeq.bounds.certificate import InductiveBoxCertificate
 
     return {
-        NothingToRefute: _check_nothing_to_refute,
-        InductiveBoxCertificate: _check_inductive_box,
+        NothingToRefute: Checker("vnn_mondeq.gate", _check_nothing_to_refute),
+        InductiveBoxCertificate: Checker("vnn_mondeq.bounds.check", _check_inductive_box),
     }
 
 
@@ -188,12 +186,12 @@ class Gate:
         if checker is None:
             name = type(certificate).__name__
             return Rejection(Reason.CERTIFICATE_REJECTED, f"no checker is registered for {name}")
-        margin = checker(self.problem, certificate, deadline)
+        margin = checker.check(self.problem, certificate, deadline)
         if isinstance(margin, Rejection):
             return margin
         if not margin > 0.0:
             return Rejection(Reason.CERTIFICATE_REJECTED, f"the proved margin is {margin:g}")
-        return CheckedCertificate(certificate, margin, f"{checker.__module__}.{checker.__name__}")
+        return CheckedCertificate(certificate, margin, checker.name)
 
     def _uncovered_case(self) -> str | None:
         covered = {id(obligation.inputs): obligation for obligation in self.problem.obligations}

@@ -82,12 +82,6 @@ def _inductive_box() -> AbstractEngine:
     return InductiveBox()
 
 
-def _inductive() -> AbstractEngine:
-    from vnn_mondeq.bounds.engine import InductiveBox
-
-    return InductiveBox()
-
-
 def _craft() -> AbstractEngine:
     from vnn_mondeq.craft.engine import Craft
 
@@ -97,12 +91,12 @@ def _craft() -> AbstractEngine:
 BACKENDS: Mapping[str, tuple[Stage, ...]] = MappingProxyType(
     {
         "auto": (
-            Stage(_quick_attack, share=0.2, seconds=10.0),
             Stage(_inductive_box, share=0.5),
+            Stage(_quick_attack, share=0.2, seconds=10.0),
             Stage(_craft),
             Stage(_thorough_attack, seconds=UNLIMITED_ATTACK_SECONDS),
         ),
-        "inductive": (Stage(_inductive),),
+        "inductive": (Stage(_inductive_box),),
         "craft": (Stage(_craft),),
         "attack": (Stage(_quick_attack), Stage(_thorough_attack)),
     }
@@ -165,7 +159,7 @@ def _run(
         if work.expired:
             break
         engine = stage.make()
-        observer.phase(engine.name)
+        observer.event("engine", name=engine.name, seconds=stage.limit(work).remaining())
         outcome = _engine_turn(engine, problem, stage.limit(work), observer)
         log.record(engine.name, turn, outcome.statistics)
         result = _through_gate(gate, engine.name, outcome, deadline, log)

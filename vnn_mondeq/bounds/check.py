@@ -14,10 +14,10 @@ the input set; on the branch `s_k = 0` (`z_k = 0`) the second (first) vertex of 
 
 **The induction.** Let a box `(Z, S)` be such that, assuming it, the bound of `z_k` on the branch
 `s_k = 0` is *below* `Z_k` (below 0 where `Z_k = 0`) for all `k`, and likewise for `s_k`. If it
-holds at one point `x₀` then it holds on the whole input set: `X` and `x₀` have a convex hull `X'`, on
-which `z(x)` and `s(x)` are continuous. Along a segment in `X'` from `x₀`, the points where the box
-holds form a closed set; and an open one, because where the box holds, each `z_k` with `Z_k > 0` is
-strictly below `Z_k` (it is 0, or the branch `s_k = 0` applies), and where `Z_k = 0` the branch
+holds at one point `x₀` then it holds on the whole input set: `X` and `x₀` have a convex hull `X'`,
+on which `z(x)` and `s(x)` are continuous. Along a segment in `X'` from `x₀`, the points where the
+box holds form a closed set; and an open one, because where the box holds, each `z_k` with `Z_k > 0`
+is strictly below `Z_k` (it is 0, or the branch `s_k = 0` applies), and where `Z_k = 0` the branch
 `s_k = 0` is contradictory, so `s_k > 0` there and near it, so `z_k = 0` near it. The argument uses
 the support function of `X'`, `max(h_X(w), w·x₀)`, so `x₀` need not lie in `X`.
 """
@@ -33,6 +33,7 @@ from vnn_mondeq.bounds.certificate import (
     ObligationProof,
     Refutation,
 )
+from vnn_mondeq.deadline import Deadline
 from vnn_mondeq.problem import Obligation, Problem
 from vnn_mondeq.query.input_set import AbstractInputSet
 from vnn_mondeq.rounding import SAFETY, UNDERFLOW, gamma
@@ -48,13 +49,15 @@ class Rejection:
 
 
 def check_inductive_box(
-    problem: Problem, certificate: InductiveBoxCertificate
+    problem: Problem, certificate: InductiveBoxCertificate, deadline: Deadline
 ) -> float | Rejection:
     """The smallest proved margin over all cases of the problem, or why there is none.
 
     A returned number is positive: for each case some non-negative combination of its rows,
     exceeds the combined `rows.error` by at least that much (weights scaled to sum 1), on the whole
     proof set, in exact real arithmetic.
+
+    **Raises** `DeadlineExceeded`.
     """
     if len(certificate.proofs) != len(problem.obligations):
         return Rejection(
@@ -64,6 +67,7 @@ def check_inductive_box(
     for position, (obligation, proof) in enumerate(
         zip(problem.obligations, certificate.proofs, strict=True)
     ):
+        deadline.check()
         margin = _check_obligation(problem.system, obligation, proof)
         if isinstance(margin, Rejection):
             return Rejection(f"input set {position}: {margin.reason}")
