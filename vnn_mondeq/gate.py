@@ -118,8 +118,7 @@ def _check_inductive_box(
 ) -> float | Rejection:
     from vnn_mondeq.bounds.check import check_inductive_box
 
-    deadline.check()
-    margin = check_inductive_box(problem, certificate)
+    margin = check_inductive_box(problem, certificate, deadline)
     if isinstance(margin, float):
         return margin
     return Rejection(Reason.CERTIFICATE_REJECTED, margin.reason)
