@@ -23,7 +23,7 @@ from vnn_mondeq.errors import ModelError
 from vnn_mondeq.onnx_io.circular import circular_matrix, transposed_kernel
 from vnn_mondeq.onnx_io.function_body import function_body
 from vnn_mondeq.onnx_io.operator import DEFAULT_TOLERANCE, DOMAIN, IR_VERSION, OPSET, VERSION
-from vnn_mondeq.onnx_io.step_size import choose_step_size
+from vnn_mondeq.onnx_io.step_size import choose_alpha, step_limit
 
 Form = Literal["factored", "W"]
 
@@ -178,15 +178,15 @@ def _add_mondeq(
     W: np.ndarray,
     shape: tuple[int, ...],
 ) -> None:
-    step = choose_step_size(W, DEFAULT_TOLERANCE)
+    alpha = choose_alpha(W)
     graph.add(
         operator,
         inputs,
         "z",
         domain=DOMAIN,
-        alpha=step.alpha,
+        alpha=alpha,
         tol=DEFAULT_TOLERANCE,
-        max_iter=step.max_iter,
+        max_iter=step_limit(W, alpha, DEFAULT_TOLERANCE),
         **attributes,
     )
     graph.values.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, ["N", *shape]))

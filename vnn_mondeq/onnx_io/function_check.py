@@ -14,8 +14,7 @@ from vnn_mondeq.onnx_io.operator import DOMAIN, IR_VERSION, OPERATORS, VERSION
 def with_known_bodies(proto: ModelProto) -> ModelProto:
     """A copy in which every monDEQ node has our body and no other function remains.
 
-    Functions of other domains are inlined. Nodes without `tol` get the default; a missing `alpha`
-    or `max_iter` is an error of the node, found later.
+    Functions of other domains are inlined.
 
     **Raises** `ModelError` for a body in our domain that this package did not write, and for
     functions that replace a standard operator.

@@ -11,6 +11,7 @@ import onnx
 from vnn_mondeq.errors import ModelError, UnsupportedModelError
 from vnn_mondeq.onnx_io.affine_form import INPUT, Form, select, source_form
 from vnn_mondeq.onnx_io.assemble import assemble
+from vnn_mondeq.onnx_io.attach import attach_solver, is_complete
 from vnn_mondeq.onnx_io.builder import Builder
 from vnn_mondeq.onnx_io.function_check import with_known_bodies
 from vnn_mondeq.onnx_io.node import Node, Value, from_array, label
@@ -75,6 +76,8 @@ def load(path: str | Path) -> LoadedModel:
 def _compile(path: Path, proto: onnx.ModelProto) -> LoadedModel:
     opset = _check_opsets(proto)
     proto = with_known_bodies(proto)
+    if not is_complete(proto):
+        proto = attach_solver(proto)
     nodes = _live_nodes(proto.graph)
     _check_operators(proto, nodes)
     inputs, element_type = _input_shapes(proto.graph)

@@ -1,0 +1,114 @@
+"""Export of PyTorch modules with monDEQ layers through the current `torch.onnx` exporter.
+
+`torch.export` keeps each fixpoint as one custom operator; a translation table turns it into our
+ONNX operator. Afterwards each node gets its step size, chosen for its weights, the function
+body, and the shape of `z`.
+
+The only module of this room that imports torch.
+"""
+
+import copy
+from pathlib import Path
+from typing import final
+
+import onnx
+import torch
+from onnxscript.values import Op, Opset
+from torch import Tensor, nn
+
+from vnn_mondeq.onnx_io.attach import attach_solver
+from vnn_mondeq.onnx_io.operator import DOMAIN, OPSET, VERSION
+from vnn_mondeq.onnx_io.save import save
+from vnn_mondeq.onnx_io.schema import schema
+from vnn_mondeq.training import fixpoint_op
+from vnn_mondeq.training.layers import MonDEQConv
+
+
+def export_module(
+    module: nn.Module,
+    example_input: Tensor,
+    path: str | Path | None = None,
+    *,
+    input_name: str = "x",
+    output_name: str = "y",
+) -> onnx.ModelProto:
+    """The ONNX model of `module`, with a symbolic batch dimension `N`; written to `path` if given.
+
+    **Arguments:**
+
+    - `module`: any module that `torch.onnx.export` can export, with one tensor in and one out;
+      left unchanged. It is exported for inference.
+    - `example_input`: one batch, first dimension the batch.
+
+    **Raises** `ModelError` when a monDEQ layer's weights are not plain parameters in the export.
+    """
+    frozen = _freeze(copy.deepcopy(module)).eval()
+    batch = torch.cat([example_input, example_input]) if len(example_input) == 1 else example_input
+    program = torch.onnx.export(
+        frozen,
+        (batch,),
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=[input_name],
+        output_names=[output_name],
+        dynamic_shapes=({0: torch.export.Dim("N")},),
+        custom_translation_table={
+            torch.ops.vnn_mondeq.mondeq_factored.default: _translate_dense,
+            torch.ops.vnn_mondeq.mondeq_conv_factored.default: _translate_convolutional,
+        },
+        verbose=False,
+    )
+    model = attach_solver(_plain(program.model_proto))
+    onnx.checker.check_model(model, full_check=True)
+    if path is not None:
+        save(model, path)
+    return model
+
+
+def _plain(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Without the exporter's notes, which hold stack traces with paths of this machine."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info):
+        part.ClearField("doc_string")
+        del part.metadata_props[:]
+    for tensor in graph.initializer:
+        del tensor.metadata_props[:]
+    return model
+
+
+def _operator(name: str) -> Op:
+    return Op(Opset(DOMAIN, VERSION), name, schema(name))
+
+
+def _translate_dense(u, P, Q, m: float):
+    return _operator("MonDEQFactored")(u, P, Q, m=float(m))
+
+
+def _translate_convolutional(u, P, Q, mask, m: float):
+    return _operator("MonDEQConvFactored")(u, P, Q, mask, m=float(m))
+
+
+@final
+class _FrozenConvolution(nn.Module):
+    """`MonDEQConv` for inference: the kernels are stored, not computed from their parameters."""
+
+    def __init__(self, layer: MonDEQConv):
+        super().__init__()
+        self.layer = layer
+        P, Q = layer.kernels()
+        self.register_buffer("P", P.detach().clone())
+        self.register_buffer("Q", Q.detach().clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        layer = self.layer
+        return fixpoint_op.mondeq_conv_factored(
+            layer.input_map(x), self.P, self.Q, layer.mask, layer.m
+        )
+
+
+def _freeze(module: nn.Module) -> nn.Module:
+    if isinstance(module, MonDEQConv):
+        return _FrozenConvolution(module)
+    for name, child in module.named_children():
+        setattr(module, name, _freeze(child))
+    return module
