@@ -184,3 +184,22 @@ def test_missing_or_unfit_norm_network_is_named():
 def test_query_without_norms_is_unchanged():
     query = parse(HEAD + MODEL + Y)
     assert resolve_norms(query, {}).cases[0].inputs is query.cases[0].inputs
+
+
+@pytest.mark.parametrize("q", [1, 2])
+def test_widened_ball_contains_what_float32_takes_for_the_ball(q):
+    """Points at a float32 distance of at most the radius, some of them outside the exact ball."""
+    rng = np.random.default_rng(3)
+    outside = 0
+    for _ in range(300):
+        k = int(rng.integers(1, 40))
+        center = [Fraction(int(v), 10**6) for v in rng.integers(-(10**6), 10**6, size=k)]
+        middle = np.float32([float(c) for c in center])
+        point = middle + np.float32(rng.normal(size=k) * 10.0 ** rng.uniform(-4, 0))
+        difference = point - middle
+        norm = np.abs(difference).sum() if q == 1 else np.sqrt((difference * difference).sum())
+        assert norm.dtype == np.float32
+        ball = LqBall(q, k, np.arange(k), tuple(center), Fraction(float(norm)) ** q)
+        assert ball.widened().contains(point.astype(np.float64))
+        outside += not ball.contains(point.astype(np.float64))
+    assert outside > 50

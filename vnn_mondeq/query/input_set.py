@@ -17,6 +17,7 @@ import numpy as np
 from vnn_mondeq.rounding import (
     SAFETY,
     UNDERFLOW,
+    UNIT32,
     float32_hull,
     fraction_hull,
     fraction_up,
@@ -54,7 +55,7 @@ class AbstractInputSet(ABC):
 
     @abstractmethod
     def widened(self) -> "AbstractInputSet":
-        """The set enlarged as a proof needs it: boxes by `float32_hull`, others unchanged."""
+        """The set enlarged to what a float32 reader may take for it, as a proof needs it."""
 
 
 def _box_support(directions: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
@@ -258,7 +259,23 @@ class LqBall(AbstractInputSet):
         return moved
 
     def widened(self) -> "LqBall":
-        return self
+        """The ball with the radius that a float32 evaluation of the norm may mistake for it.
+
+        `fl(Σ|x_i - c_i|)` of `k` float32 terms, in any order, is at least `1 - gamma(k + 2)` times
+        the sum for the centre rounded to float32, which is off by `u ‖c‖_q`; the bound itself is
+        rounded once more. Squares and the root of q = 2 cost no more than two further roundings,
+        and an underflow of `2**-149` in each square. A runtime that expands the squares
+        before it adds them is not covered.
+        """
+        k = len(self.center)
+        near, error = self.center_floats()
+        magnitude = np.abs(near) + error
+        size = float(magnitude.sum()) if self.q == 1 else float(norm_up(magnitude))
+        radius = self.radius * (1.0 + 2.0 * gamma(k + 4, UNIT32)) + size * UNIT32
+        radius = radius * SAFETY + k * 2.0**-74
+        if not np.isfinite(radius):
+            return self
+        return LqBall(self.q, self.size, self.coordinates, self.center, Fraction(radius) ** self.q)
 
 
 def _project_onto_l1_ball(offsets: np.ndarray, radius: float) -> np.ndarray:
