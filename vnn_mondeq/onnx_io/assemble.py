@@ -41,7 +41,7 @@ def assemble(
         return Coefficients(on_z, on_x, dense(terms, UNITY, rows, 1)[:, 0])
 
     layers = _stack([_affine(place, draft.argument) for draft in drafts], starts[-1], input_size)
-    _insert_feedback(layers, drafts, starts)
+    layers = _with_feedback(layers, drafts, starts)
     last = _stack([_affine(place, form) for form in outputs.values()], starts[-1], input_size)
     scales = _block_scales(layers.coefficients.on_z, drafts, starts)
     weights = np.repeat(scales, sizes) if sizes else np.zeros(0)
@@ -100,19 +100,30 @@ def _stack(maps: list[AffineMap], neurons: int, inputs: int) -> AffineMap:
     )
 
 
-def _insert_feedback(layers: AffineMap, drafts: list[Draft], starts: np.ndarray) -> None:
-    """Write each block's own `W` on the diagonal of freshly made arrays.
+def _with_feedback(layers: AffineMap, drafts: list[Draft], starts: np.ndarray) -> AffineMap:
+    """The map with each block's own `W` on the diagonal.
 
     The body works in double precision; its rounding is part of the solver's error bound, so
     feedback adds nothing to `runtime`.
     """
+    stored = layers.coefficients
+    on_z, spread = stored.on_z.copy(), np.zeros_like(stored.on_z)
     for k, draft in enumerate(drafts):
         if draft.feedback is None:
             continue
         own = slice(starts[k], starts[k + 1])
-        layers.coefficients.on_z[own, own] = draft.feedback.W
-        if layers.radius is not None and draft.feedback.radius is not None:
-            layers.radius.on_z[own, own] = draft.feedback.radius
+        on_z[own, own] = draft.feedback.W
+        if draft.feedback.radius is not None:
+            spread[own, own] = draft.feedback.radius
+    radius = layers.radius
+    if np.any(spread > 0.0):
+        if radius is None:
+            radius = Coefficients(spread, np.zeros_like(stored.on_x), np.zeros_like(stored.offset))
+        else:
+            # A block's argument never reads the block itself, so no entry is set twice.
+            radius = Coefficients(radius.on_z + spread, radius.on_x, radius.offset)
+    coefficients = Coefficients(on_z, stored.on_x, stored.offset)
+    return AffineMap(coefficients, radius, layers.runtime)
 
 
 def _block_scales(W: np.ndarray, drafts: list[Draft], starts: np.ndarray) -> np.ndarray:
