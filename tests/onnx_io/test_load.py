@@ -202,7 +202,7 @@ def test_weights_that_are_not_finite(dense_model, write):
     array = numpy_helper.to_array(tensor).copy()
     array[0, 0] = np.nan
     tensor.CopyFrom(numpy_helper.from_array(array, "U"))
-    with pytest.raises(ModelError, match="'U'.*not finite"):
+    with pytest.raises(ModelError, match=r"'U'.*not finite"):
         load(write(dense_model))
 
 
