@@ -1,7 +1,7 @@
 """Which engine runs when, under one deadline.
 
-A backend is a list of stages, one table entry. `auto` attacks briefly, then tries to prove, the
-cheap way first, and spends what is left on more attacking. Each engine's candidate goes through
+A backend is a list of stages, one table entry. `auto` tries the cheap proof first, attacks briefly,
+runs CRAFT, and spends what is left on more attacking. Each engine's candidate goes through
 the gate; the first that passes ends the run. A part of the time is reserved for the gate's check
 and for output.
 """

@@ -11,40 +11,30 @@ import argparse
 from vnn_mondeq.cli import exit_code
 
 OPERATORS: tuple[str, ...] = (
-    "Add",
-    "AveragePool",
-    "BatchNormalization",
-    "Concat",
-    "Constant",
-    "Conv",
-    "Div",
-    "Flatten",
-    "Gemm",
-    "Identity",
-    "MatMul",
-    "Mul",
-    "Relu",
-    "Reshape",
-    "Slice",
-    "Sub",
-    "Transpose",
+    *("Add", "AveragePool", "BatchNormalization", "Cast", "Concat", "Constant", "Conv", "Div"),
+    *("Dropout", "Flatten", "Gather", "Gemm", "GlobalAveragePool", "Identity", "MatMul", "Mul"),
+    *("Neg", "Pad", "ReduceMean", "ReduceSum", "Relu", "Reshape", "Shape", "Slice", "Split"),
+    *("Squeeze", "Sub", "Transpose", "Unsqueeze"),
+    *("MonDEQ", "MonDEQConv", "MonDEQConvFactored", "MonDEQFactored"),
 )
-"""ONNX operators, standard domain and ours, by bare name (the standard has no domain column)."""
+"""ONNX operators by bare name (the standard has no column for the domain): those of the standard
+domain, then our own."""
 
 CAPABILITIES: dict[str, tuple[str, ...]] = {
-    "onnx-opset-versions": ("13", "24"),
-    "onnx-element-types": ("float32", "real"),
+    "onnx-opset-versions": ("13", "25"),
+    "onnx-element-types": ("float32", "float64", "real"),
     "onnx-operators": OPERATORS,
     "vnnlib-versions": ("1.0", "2.1"),
     "hidden-node-theories": ("NH",),
-    "multiple-input-output-theories": ("SIO",),
+    "multiple-input-output-theories": ("SIO", "MIO"),
     "multiple-network-theories": ("SNET",),
     "multiple-node-comparison-theories": ("SNC", "MNC"),
     "arithmetic-complexity-theories": ("BND", "OUTC", "LIN"),
-    "optimised-disjunctive-reasoning": ("true",),
+    "optimised-disjunctive-reasoning": ("false",),
     "serialise-assignments": ("true",),
 }
-"""Query → the lines of its answer."""
+"""Query → the lines of its answer. `POLY` is missing although L2 balls are read: other polynomials
+are not."""
 
 ALIASES: dict[str, str] = {"multiple-inputs-output-theories": "multiple-input-output-theories"}
 """Spellings that the standard's own examples use."""
