@@ -203,3 +203,9 @@ def test_widened_ball_contains_what_float32_takes_for_the_ball(q):
         assert ball.widened().contains(point.astype(np.float64))
         outside += not ball.contains(point.astype(np.float64))
     assert outside > 50
+
+
+def test_cases_that_differ_in_the_norm_only_are_both_kept():
+    cases = parse(GADGET + "(assert (or (<= N 0.25) (<= N 0.5)))" + Y).cases
+    assert [case.norm_bounds[0].bound for case in cases] == [Fraction(1, 4), Fraction(1, 2)]
+    assert cases[0].inputs is cases[1].inputs

@@ -8,15 +8,14 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vnn_mondeq.query.query import Query
-
 if TYPE_CHECKING:
     import numpy as np
 
+    from vnn_mondeq.query.query import Query
     from vnn_mondeq.vnnlib_io.source import Source
 
 
-def load(path: str | Path, *, max_cases: int | None = None) -> Query:
+def load(path: str | Path, *, max_cases: int | None = None) -> "Query":
     """Read a VNN-LIB file, plain or gzipped, 1.0 or 2.x by its content.
 
     **Raises** `QueryError` as `parse`, and where the file cannot be read.
@@ -26,7 +25,7 @@ def load(path: str | Path, *, max_cases: int | None = None) -> Query:
     return _read(Source.from_file(path), max_cases)
 
 
-def parse(text: str, *, name: str = "<text>", max_cases: int | None = None) -> Query:
+def parse(text: str, *, name: str = "<text>", max_cases: int | None = None) -> "Query":
     """Read a VNN-LIB text.
 
     **Arguments:**
@@ -43,7 +42,7 @@ def parse(text: str, *, name: str = "<text>", max_cases: int | None = None) -> Q
     return _read(Source.from_text(text, name), max_cases)
 
 
-def _read(source: "Source", max_cases: int | None) -> Query:
+def _read(source: "Source", max_cases: int | None) -> "Query":
     from vnn_mondeq.vnnlib_io.elaborate import elaborate
     from vnn_mondeq.vnnlib_io.grammar import parse_script
     from vnn_mondeq.vnnlib_io.normal_form import MAX_CASES
