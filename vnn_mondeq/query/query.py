@@ -99,8 +99,9 @@ class Query:
     - `networks`: declared network names that need a model file each, norm networks included.
     - `norm_networks`: those of `networks` that are not the model under test but the documented
       norm gadget of an Lq ball (docs/vnnlib.md); they need their file but no engine. Their
-      variables are in `variables` (a witness lists them) with `start` 0, and in neither
-      `input_variables` nor `output_variables`.
+      variables are in `variables` (a witness lists them) and in neither `input_variables` nor
+      `output_variables`; the `start` of a norm network's input is that of the model input to
+      which it is tied, so both hold the same numbers.
     """
 
     version: str

@@ -1,4 +1,4 @@
-"""VNN-LIB 1.0 and 2.x: texts read into `Query`s, robustness queries and witnesses written.
+"""VNN-LIB 1.0 and 2.x: texts read into `Query`s, robustness queries written.
 
 Nothing heavy is imported before a text is read.
 """
