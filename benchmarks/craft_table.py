@@ -76,8 +76,12 @@ def input_map(kernel: np.ndarray, shape: tuple[int, int, int], side: int, stride
 def pooled_outputs(C: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     """`C` after a 2x2 average pooling, as a matrix on the unpooled `z`."""
     channels, height, width = shape
-    weights = C.reshape(C.shape[0], channels, height // 2, width // 2) / 4.0
-    return weights.repeat(2, axis=2).repeat(2, axis=3).reshape(C.shape[0], -1)
+    rows, columns = height // 2, width // 2
+    weights = C.reshape(C.shape[0], channels, rows, columns) / 4.0
+    # An odd last row or column belongs to no window.
+    matrix = np.zeros((C.shape[0], *shape))
+    matrix[..., : 2 * rows, : 2 * columns] = weights.repeat(2, axis=2).repeat(2, axis=3)
+    return matrix.reshape(C.shape[0], -1)
 
 
 def load_system(path: Path) -> ImplicitSystem:

@@ -46,9 +46,11 @@ class MarginLedger:
         """Take the rows off a set that contains all fixpoints."""
         rows = self.obligation.rows
         image = neurons.affine(
-            rows.coefficients.on_z, np.zeros(len(rows.error)), keep_as_box=np.inf
+            rows.coefficients.on_z,
+            np.zeros(len(rows.error)),
+            plus=self._inputs,
+            keep_as_box=np.inf,
         )
-        image = image.add_aligned(self._inputs)
         margins = image.bounds()[0] - rows.error - _GUARD * (np.abs(image.center) + image.spread)
         better = margins > self.margins
         self.margins[better] = margins[better]

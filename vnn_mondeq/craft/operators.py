@@ -98,7 +98,7 @@ class PeacemanRachford:
             matrix = reflect
         size = (size + self.alpha * self.constants.magnitude()) * SAFETY
         norm = float(np.sqrt(size @ size)) * SAFETY
-        image = state.affine(matrix, np.zeros(p)).add_aligned(self.drive)
+        image = state.affine(matrix, np.zeros(p), plus=self.drive)
         return image.enlarged(self.matrices.residual * norm)
 
 
@@ -133,8 +133,7 @@ class ForwardBackward:
     def advance(self, state: MixedZonotope) -> MixedZonotope:
         """Contains `v` for all `z` of the state."""
         zero = np.zeros(self.matrix.shape[0])
-        image = state.affine(self.matrix, zero, matrix_error=self.matrix_error)
-        return image.add_aligned(self.drive)
+        return state.affine(self.matrix, zero, matrix_error=self.matrix_error, plus=self.drive)
 
 
 def constants_of(system: ImplicitSystem, symbols: InputSymbols) -> MixedZonotope:

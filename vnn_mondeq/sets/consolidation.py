@@ -92,8 +92,8 @@ class PcaConsolidation(AbstractConsolidation):
         n = zonotope.dimension
         size = slice_size(n, self.blocks)
         directions = np.zeros((n, n))
-        for start in range(0, n, size):
-            part = slice(start, start + size)
+        for index in range(self.blocks):
+            part = slice(index * size, (index + 1) * size)
             gram = generators[part] @ generators[part].T
             # The eigenvectors of the smallest eigenvalues complete the basis orthogonally.
             directions[part, part] = np.linalg.eigh(gram)[1]

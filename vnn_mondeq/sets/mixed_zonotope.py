@@ -14,7 +14,7 @@ product of a matrix with a vector, so rigor costs next to nothing.
 two sets over the same input set may be added column by column there, and nowhere else.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import final
 
 import numpy as np
@@ -31,14 +31,14 @@ They are rounding errors; making columns of them would double the work for nothi
 class MixedZonotope:
     """`center (n,)`, `generators (n, k)`, `radius (n,) >= 0`, `shared <= k`.
 
-    `spread` is an upper bound on `|G| 1 + r`; it is computed once, when it is not given.
+    **Raises** `ValueError` for shapes that do not fit.
     """
 
     center: np.ndarray
     generators: np.ndarray
     radius: np.ndarray
     shared: int = 0
-    spread: np.ndarray = None  # type: ignore[assignment]  # filled in below
+    known_spread: np.ndarray | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         n = self.center.shape[0]
@@ -49,9 +49,14 @@ class MixedZonotope:
             )
         if not 0 <= self.shared <= self.generators.shape[1]:
             raise ValueError(f"{self.shared} shared symbols of {self.generators.shape[1]}")
-        if self.spread is None:
+
+    @property
+    def spread(self) -> np.ndarray:
+        """Upper bounds `(n,)` on `|G| 1 + r`; computed at the first use."""
+        if self.known_spread is None:
             spread = (np.abs(self.generators).sum(axis=1) + self.radius) * SAFETY
-            object.__setattr__(self, "spread", spread)
+            object.__setattr__(self, "known_spread", spread)
+        return self.known_spread
 
     @classmethod
     def point(cls, center: np.ndarray) -> "MixedZonotope":
@@ -93,56 +98,76 @@ class MixedZonotope:
         offset: np.ndarray,
         *,
         matrix_error: np.ndarray | None = None,
+        plus: "MixedZonotope | None" = None,
         keep_as_box: float = KEEP_AS_BOX,
     ) -> "MixedZonotope":
-        """Contains `{A x + offset}` for every `A` within `matrix_error` of `matrix`, elementwise.
+        """Contains `{A x + offset + y}` for every `A` within `matrix_error` of `matrix (m, n)`,
+        elementwise.
 
-        `matrix`: `(m, n)`. Entries of the radius above `keep_as_box` times the largest magnitude
-        become generators (CRAFT, section 5.1), the others stay a box: `|A| r`.
+        - `plus`: the set of `y`, with shared generators only. `x` and `y` are taken at equal
+          shared symbols; a set without shared generators gets those of `plus`.
+        - `keep_as_box`: entries of the radius above this part of the largest magnitude become
+          generators (CRAFT, section 5.1), the others stay a box: `|A| r`.
         """
-        n = self.dimension
+        n, k = self.generators.shape
+        added = self._alignment(plus)
         size = self.magnitude()
         scale = keep_as_box * float(size.max(initial=0.0)) if np.isfinite(keep_as_box) else np.inf
         cast = np.flatnonzero(self.radius > scale)
         boxed = self.radius.copy()
         boxed[cast] = 0.0
         absolute = np.abs(matrix)
-        generators = np.empty((matrix.shape[0], self.generators.shape[1] + cast.size))
-        np.matmul(matrix, self.generators, out=generators[:, : self.generators.shape[1]])
-        np.multiply(
-            matrix[:, cast], self.radius[cast], out=generators[:, self.generators.shape[1] :]
-        )
-        error = absolute @ (gamma(n + 4) * size + boxed)
+        generators = np.empty((matrix.shape[0], added + k + cast.size))
+        np.matmul(matrix, self.generators, out=generators[:, added : added + k])
+        np.multiply(matrix[:, cast], self.radius[cast], out=generators[:, added + k :])
+        center = matrix @ self.center + offset
+        radius = absolute @ (gamma(n + 4) * size + boxed) + gamma(4) * np.abs(offset)
         if matrix_error is not None:
-            error = error + matrix_error @ size
-        radius = (error + gamma(4) * np.abs(offset)) * SAFETY + UNDERFLOW
-        return MixedZonotope(matrix @ self.center + offset, generators, radius, self.shared)
+            radius = radius + matrix_error @ size
+        shared = self.shared
+        if plus is not None:
+            shared = plus.shared
+            if added:
+                generators[:, :shared] = plus.generators
+            else:
+                generators[:, :shared] += plus.generators
+            center = center + plus.center
+            radius = radius + plus.radius
+            # A rounded sum is off by at most one unit of itself.
+            rows = np.abs(generators).sum(axis=1)
+            radius = radius + 2.0 * UNIT * (np.abs(center) + rows)
+        radius = radius * SAFETY + UNDERFLOW
+        spread = None if plus is None else (rows + radius) * SAFETY
+        return MixedZonotope(center, generators, radius, shared, spread)
+
+    def _alignment(self, plus: "MixedZonotope | None") -> int:
+        """How many columns to put in front for `plus`; refuses sets that do not align."""
+        if plus is None:
+            return 0
+        if plus.shared != plus.generators.shape[1]:
+            raise ValueError("the second set of an aligned sum may have shared generators only")
+        if self.shared not in (0, plus.shared):
+            raise ValueError(f"{self.shared} and {plus.shared} shared symbols do not match")
+        return plus.shared - self.shared
 
     def add_aligned(self, other: "MixedZonotope") -> "MixedZonotope":
         """Contains `{x + y}` for `x`, `y` at equal shared symbols and other symbols independent.
 
         `other` has shared generators only. A set without shared ones gets those of `other`.
         """
-        if other.shared != other.generators.shape[1]:
-            raise ValueError("the second set of an aligned sum may have shared generators only")
-        own, theirs = self.generators, other.generators
-        if self.shared == 0:
-            generators = np.concatenate([theirs, own], axis=1)
-        elif self.shared == other.shared:
-            generators = own.copy()
-            generators[:, : self.shared] += theirs
-        else:
-            raise ValueError(f"{self.shared} and {other.shared} shared symbols do not match")
+        added = self._alignment(other)
+        generators = np.concatenate([np.zeros((self.dimension, added)), self.generators], axis=1)
+        generators[:, : other.shared] += other.generators
         center = self.center + other.center
-        error = gamma(3) * (self.magnitude() + other.magnitude())
+        error = 2.0 * UNIT * (np.abs(center) + np.abs(generators).sum(axis=1)) + UNDERFLOW
         radius = (self.radius + other.radius + error) * SAFETY
         return MixedZonotope(center, generators, radius, other.shared)
 
     def enlarged(self, extra: np.ndarray) -> "MixedZonotope":
         """The set with `extra (n,) >= 0` added to its radius."""
-        return MixedZonotope(
-            self.center, self.generators, (self.radius + extra) * SAFETY, self.shared
-        )
+        radius = (self.radius + extra) * SAFETY
+        spread = (self.spread + (radius - self.radius)) * SAFETY
+        return MixedZonotope(self.center, self.generators, radius, self.shared, spread)
 
     def stack(self, other: "MixedZonotope") -> "MixedZonotope":
         """The pairs `(x, y)` of two sets over the same generators."""
@@ -170,4 +195,7 @@ class MixedZonotope:
         error = np.where((factor == 0.0) & (shift == 0.0), 0.0, error)
         error = np.where((factor == 1.0) & (shift == 0.0), 0.0, error)
         radius = (steepness * self.radius + extra + error) * SAFETY
-        return MixedZonotope(center, factor[:, None] * self.generators, radius, self.shared)
+        spread = (steepness * self.spread + (extra + error) * SAFETY) * SAFETY
+        spread = np.maximum(spread, radius)
+        generators = factor[:, None] * self.generators
+        return MixedZonotope(center, generators, radius, self.shared, spread)
