@@ -49,7 +49,8 @@ class _Graph:
     def weight(self, name: str, value: np.ndarray) -> str:
         array = np.asarray(value)
         if array.dtype.kind == "f":
-            array = array.astype(np.float32)
+            with np.errstate(over="ignore"):
+                array = array.astype(np.float32)
             if not np.all(np.isfinite(array)):
                 raise ModelError(f"array {name!r} has entries that are not finite in float32")
         self.weights[name] = array

@@ -8,6 +8,7 @@ The only module of this room that imports torch.
 """
 
 import copy
+import warnings
 from pathlib import Path
 from typing import final
 
@@ -44,20 +45,23 @@ def export_module(
     """
     frozen = _freeze(copy.deepcopy(module)).eval()
     batch = torch.cat([example_input, example_input]) if len(example_input) == 1 else example_input
-    program = torch.onnx.export(
-        frozen,
-        (batch,),
-        dynamo=True,
-        opset_version=OPSET,
-        input_names=[input_name],
-        output_names=[output_name],
-        dynamic_shapes=({0: torch.export.Dim("N")},),
-        custom_translation_table={
-            torch.ops.vnn_mondeq.mondeq_factored.default: _translate_dense,
-            torch.ops.vnn_mondeq.mondeq_conv_factored.default: _translate_convolutional,
-        },
-        verbose=False,
-    )
+    with warnings.catch_warnings():
+        # torch's own use of what it deprecates (2.13); nothing that a caller could change.
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+        program = torch.onnx.export(
+            frozen,
+            (batch,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[input_name],
+            output_names=[output_name],
+            dynamic_shapes=({0: torch.export.Dim("N")},),
+            custom_translation_table={
+                torch.ops.vnn_mondeq.mondeq_factored.default: _translate_dense,
+                torch.ops.vnn_mondeq.mondeq_conv_factored.default: _translate_convolutional,
+            },
+            verbose=False,
+        )
     model = attach_solver(_plain(program.model_proto))
     onnx.checker.check_model(model, full_check=True)
     if path is not None:
