@@ -92,45 +92,34 @@ class NothingToRefute(AbstractCertificate):
         return "no input satisfies the query's own constraints on inputs"
 
 
+Checker = Callable[[Problem, AbstractCertificate, Deadline], object]
+"""Returns the smallest proved margin over all cases (a positive float), or anything else, with a
+`reason` that says why there is none."""
+
+
 @final
 @dataclass(frozen=True, slots=True)
-class Checker:
-    """An independent check of one type of certificate.
-
-    - `name`: where its code is.
-    - `check`: the smallest proved margin over all cases (positive), or why there is none.
-    """
-
-    name: str
-    check: Callable[[Problem, AbstractCertificate, Deadline], "float | Rejection"]
+class _NotProved:
+    reason: str
 
 
 def _check_nothing_to_refute(
     problem: Problem, certificate: AbstractCertificate, deadline: Deadline
-) -> float | Rejection:
-    if problem.obligations:
-        return Rejection(Reason.CERTIFICATE_REJECTED, "there are obligations to refute")
-    return math.inf
-
-
-def _check_inductive_box(
-    problem: Problem, certificate: AbstractCertificate, deadline: Deadline
-) -> float | Rejection:
-    from vnn_mondeq.bounds.check import check_inductive_box
-
-    margin = check_inductive_box(problem, certificate, deadline)
-    if isinstance(margin, float):
-        return margin
-    return Rejection(Reason.CERTIFICATE_REJECTED, margin.reason)
+) -> float | _NotProved:
+    return _NotProved("there are obligations to refute") if problem.obligations else math.inf
 
 
 def checkers() -> dict[type[AbstractCertificate], Checker]:
     """Certificate type → its checker. A new engine with proofs adds one line."""
-    from vnn_mondeq.bounds.certificate import InductiveBoxCertificate
+    from vnn_mondeq.bounds import certificate as inductive
+    from vnn_mondeq.bounds.check import check_inductive_box
+    from vnn_mondeq.craft.certificate import CraftCertificate
+    from vnn_mondeq.craft.check import check_craft
 
     return {
-        NothingToRefute: Checker("vnn_mondeq.gate", _check_nothing_to_refute),
-        InductiveBoxCertificate: Checker("vnn_mondeq.bounds.check", _check_inductive_box),
+        NothingToRefute: _check_nothing_to_refute,
+        inductive.InductiveBoxCertificate: check_inductive_box,
+        CraftCertificate: check_craft,
     }
 
 
@@ -185,12 +174,13 @@ class Gate:
         if checker is None:
             name = type(certificate).__name__
             return Rejection(Reason.CERTIFICATE_REJECTED, f"no checker is registered for {name}")
-        margin = checker.check(self.problem, certificate, deadline)
-        if isinstance(margin, Rejection):
-            return margin
+        margin = checker(self.problem, certificate, deadline)
+        if not isinstance(margin, float):
+            reason = str(getattr(margin, "reason", margin))
+            return Rejection(Reason.CERTIFICATE_REJECTED, reason)
         if not margin > 0.0:
             return Rejection(Reason.CERTIFICATE_REJECTED, f"the proved margin is {margin:g}")
-        return CheckedCertificate(certificate, margin, checker.name)
+        return CheckedCertificate(certificate, margin, checker.__module__)
 
     def _uncovered_case(self) -> str | None:
         covered = {id(obligation.inputs): obligation for obligation in self.problem.obligations}

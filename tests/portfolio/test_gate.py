@@ -178,7 +178,6 @@ def test_obligations_that_do_not_cover_the_query_are_rejected(lost):
 def test_a_margin_that_is_not_positive_is_no_proof(margin, monkeypatch):
     import vnn_mondeq.gate as module
 
-    checker = module.Checker("home", lambda *_: margin)
-    monkeypatch.setattr(module, "checkers", lambda: {HomeMade: checker})
+    monkeypatch.setattr(module, "checkers", lambda: {HomeMade: lambda *_: margin})
     found = _gate(_unit_box(), [ABOVE_HALF]).confirm_certificate(HomeMade(), Deadline.never())
     assert isinstance(found, Rejection)
