@@ -7,7 +7,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 DEMO_MODEL ?= onnx_models/digits_fc16.onnx
-DEMO_QUERY ?= $(firstword $(wildcard specs/digits_fc16/2.0/vnnlib/*.vnnlib))
+DEMO_QUERY ?= $(firstword $(sort $(wildcard specs/digits_fc16/2.0/vnnlib/*_linf_*.vnnlib)))
 
 .PHONY: demo test check clean
 

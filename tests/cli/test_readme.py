@@ -1,0 +1,85 @@
+"""The commands of README.md do what it says."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MODEL = ROOT / "onnx_models" / "digits_fc16.onnx"
+
+
+def block(language: str) -> str:
+    """The one code block of that language."""
+    found = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    assert len(found) == 1, f"README.md has {len(found)} blocks of {language}"
+    return found[0]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder as a reader has it: the models, an input, and the command on the path."""
+    if not MODEL.exists():
+        pytest.skip(f"{MODEL.relative_to(ROOT)} is not in this checkout")
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "onnx_models").symlink_to(MODEL.parent)
+    np.save(folder / "x.npy", np.full(64, 0.5, dtype=np.float32))
+    command = folder / "bin" / "vnn-mondeq"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m vnn_mondeq "$@"\n')
+    command.chmod(0o755)
+    return folder
+
+
+def run(arguments, place) -> subprocess.CompletedProcess:
+    path = f"{place / 'bin'}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        arguments, cwd=place, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_the_shell_commands_and_then_the_python_call(place):
+    for line in block("sh").splitlines():
+        last = run(["bash", "-c", line], place)
+    verdict = last.stdout.splitlines()[0]
+    assert verdict in ("sat", "unsat")
+    answer = run([sys.executable, "-c", block("python")], place).stdout
+    assert answer.split() == [verdict]
+
+
+def test_documented_commands_and_exit_codes_exist():
+    from vnn_mondeq.cli import exit_code
+    from vnn_mondeq.cli.main import COMMANDS
+
+    usage = (ROOT / "docs" / "usage.md").read_text(encoding="utf-8")
+    for command in COMMANDS:
+        assert f"vnn-mondeq {command}" in usage or f"## {command}" in usage
+    documented = {int(n) for n in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)}
+    codes = {v for n, v in vars(exit_code).items() if n.isupper()}
+    assert documented == codes
+
+
+def test_links_lead_somewhere():
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_makefile_s_demo_has_what_it_verifies():
+    """`make demo` itself creates an environment; CI does that through `make test`."""
+    shown = subprocess.run(
+        ["make", "-n", "demo"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    (line,) = [line for line in shown.splitlines() if " verify " in line]
+    query, model = re.search(r"verify (\S+) --network f=(\S+)", line).groups()
+    assert (ROOT / model).exists()
+    assert (ROOT / query).exists()
