@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from vnn_mondeq.errors import ModelError, NotMonotoneError, UnsupportedModelError
 from vnn_mondeq.onnx_io import load
 from vnn_mondeq.onnx_io.export_arrays import export_arrays
-from vnn_mondeq.onnx_io.operator import DOMAIN
+from vnn_mondeq.onnx_io.operator import DOMAIN, OPSET
 from vnn_mondeq.onnx_io.replay import Replay
 from vnn_mondeq.system.solve import FixpointSolver
 
@@ -102,6 +102,17 @@ def test_body_of_another_operator_is_refused(dense_arrays, write):
         load(write(factored))
 
 
+@pytest.mark.parametrize(("version", "accepted"), [(21, True), (17, False), (26, False)])
+def test_opset_of_the_body(dense_model, write, version, accepted):
+    dense_model.functions[0].opset_import[0].version = version
+    next(o for o in dense_model.opset_import if not o.domain).version = max(version, 18)
+    if accepted:
+        assert load(write(dense_model)).system.neurons == 6
+    else:
+        with pytest.raises(ModelError):
+            load(write(dense_model))
+
+
 def test_documentation_in_the_body_is_no_change(dense_model, write):
     dense_model.functions[0].doc_string = "a remark"
     assert load(write(dense_model)).system.neurons == 6
@@ -109,7 +120,7 @@ def test_documentation_in_the_body_is_no_change(dense_model, write):
 
 def test_replaced_standard_operator_is_refused(dense_model, write):
     node = helper.make_node("Identity", ["a"], ["b"])
-    gemm = helper.make_function("", "Gemm", ["a"], ["b"], [node], [helper.make_opsetid("", 21)])
+    gemm = helper.make_function("", "Gemm", ["a"], ["b"], [node], [helper.make_opsetid("", OPSET)])
     dense_model.functions.append(gemm)
     with pytest.raises(ModelError, match="Gemm"):
         load(write(dense_model))
@@ -131,7 +142,7 @@ def test_foreign_functions_are_inlined(dense_model, write):
     before = load(write(dense_model)).system
     twice = helper.make_node("Add", ["a", "a"], ["b"])
     function = helper.make_function(
-        "other", "Twice", ["a"], ["b"], [twice], [helper.make_opsetid("", 21)]
+        "other", "Twice", ["a"], ["b"], [twice], [helper.make_opsetid("", OPSET)]
     )
     dense_model.functions.append(function)
     dense_model.opset_import.append(helper.make_opsetid("other", 1))

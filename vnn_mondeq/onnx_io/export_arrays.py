@@ -217,8 +217,7 @@ def _convolutional_model(
     )
     graph = _Graph()
     x = _normalise(graph, arrays, (inputs, height, width))
-    graph.weight("pads", np.array([0, 0, 1, 1, 0, 0, 1, 1], dtype=np.int64))
-    graph.add("Pad", [x, "pads"], "x_padded", mode="wrap")
+    _pad_circularly(graph, x)
     graph.weight("U", arrays["U_kernel"]), graph.weight("u", arrays["U_bias"])
     graph.add("Conv", ["x_padded", "U", "u"], "Ux", strides=[stride, stride])
     mask = np.zeros((1, *z_shape[1:]), dtype=np.float32)
@@ -233,6 +232,18 @@ def _convolutional_model(
     graph.weight("C", arrays["C"]), graph.weight("c", arrays["c"])
     graph.add("Gemm", ["features", "C", "c"], "y", transB=1)
     return _model(graph, operator, (inputs, height, width), q)
+
+
+def _pad_circularly(graph: _Graph, x: str) -> None:
+    """`x_padded`: one wrapped row and column on every side, as slices put together, because
+    `Pad` wraps only since opset 19."""
+    for name, value in (("first", 0), ("second", 1), ("last", -1), ("end", 2**62)):
+        graph.weight(name, np.array([value], dtype=np.int64))
+    for axis, before, after in ((2, x, "x_tall"), (3, "x_tall", "x_padded")):
+        graph.weight(f"axis_{axis}", np.array([axis], dtype=np.int64))
+        top = graph.add("Slice", [before, "last", "end", f"axis_{axis}"], f"{after}_before")
+        low = graph.add("Slice", [before, "first", "second", f"axis_{axis}"], f"{after}_after")
+        graph.add("Concat", [top, before, low], after, axis=axis)
 
 
 def _image_size(channels: int, given: tuple[int, int] | None) -> tuple[int, int]:

@@ -8,7 +8,14 @@ from onnx import FunctionProto, ModelProto, helper
 
 from vnn_mondeq.errors import ModelError
 from vnn_mondeq.onnx_io.function_body import function_body
-from vnn_mondeq.onnx_io.operator import DOMAIN, IR_VERSION, OPERATORS, VERSION
+from vnn_mondeq.onnx_io.operator import (
+    DOMAIN,
+    IR_VERSION,
+    MAX_OPSET,
+    OPERATORS,
+    OPSET,
+    VERSION,
+)
 
 
 def with_known_bodies(proto: ModelProto) -> ModelProto:
@@ -57,11 +64,18 @@ def _check_function(function: FunctionProto) -> None:
 
 
 def canonical(function: FunctionProto) -> bytes:
-    """A serialisation without documentation and metadata, which carry no meaning."""
+    """A serialisation without documentation and metadata, which carry no meaning.
+
+    The opset counts as ours where the body's operators mean the same in it: none of them has
+    changed from opset 18 to `MAX_OPSET` in more than the types that it admits.
+    """
     plain = FunctionProto()
     plain.CopyFrom(function)
     plain.ClearField("doc_string")
     del plain.metadata_props[:]
+    opsets = [(o.domain, o.version) for o in plain.opset_import]
+    if len(opsets) == 1 and opsets[0][0] in ("", "ai.onnx") and OPSET <= opsets[0][1] <= MAX_OPSET:
+        plain.opset_import[0].CopyFrom(helper.make_opsetid("", OPSET))
     for node in plain.node:
         node.ClearField("doc_string")
         del node.metadata_props[:]
@@ -72,4 +86,9 @@ def _inline_foreign(model: ModelProto) -> ModelProto:
     from onnx import inliner
 
     ours = [(f.domain, f.name) for f in model.functions if f.domain == DOMAIN]
-    return inliner.inline_selected_functions(model, ours, exclude=True)
+    try:
+        return inliner.inline_selected_functions(model, ours, exclude=True)
+    except RuntimeError as error:
+        raise ModelError(
+            f"the file's functions of other domains cannot be inlined: {error}"
+        ) from error

@@ -15,14 +15,11 @@ from vnn_mondeq.onnx_io.attach import attach_solver, is_complete
 from vnn_mondeq.onnx_io.builder import Builder
 from vnn_mondeq.onnx_io.function_check import with_known_bodies
 from vnn_mondeq.onnx_io.node import Node, Value, from_array, label
-from vnn_mondeq.onnx_io.operator import DOMAIN, VERSION
+from vnn_mondeq.onnx_io.operator import DOMAIN, MAX_OPSET, MIN_OPSET, VERSION
 from vnn_mondeq.onnx_io.operator_table import TABLE
 from vnn_mondeq.onnx_io.read import read_proto
 from vnn_mondeq.rounding import UNIT, UNIT32
 from vnn_mondeq.system.implicit import ImplicitSystem
-
-MIN_OPSET, MAX_OPSET = 13, 25
-"""Opsets of the default domain whose meaning the operator table implements."""
 
 _ELEMENT_TYPES = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.DOUBLE: "float64"}
 _UNITS = {"float32": UNIT32, "float64": UNIT}

@@ -16,8 +16,12 @@ from typing import final
 
 DOMAIN = "ai.vnn_mondeq"
 VERSION = 1
-OPSET = 21
-"""Opset of the default domain in function bodies and in the models that we write."""
+OPSET = 18
+"""Opset of the default domain in function bodies and in the models that we write: the lowest with
+reductions over an axes input, so that as many other tools as possible read the files."""
+
+MIN_OPSET, MAX_OPSET = 13, 25
+"""Opsets of the default domain whose meaning the importer implements."""
 
 IR_VERSION = 10
 
