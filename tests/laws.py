@@ -9,18 +9,15 @@ the exact support function of a computed set with exact images of points.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from fractions import Fraction
-from unittest import mock
 
 import numpy as np
 from oracle import LinearOracle, exact_fixpoint, exact_value, float_fixpoint
 from strategies import RawSystem, box_bounds, drawn_query, raw_system
 from tolerances import FIXPOINT_FLOAT, ORACLE_RELATIVE
 
-from vnn_mondeq.bounds.certificate import InductiveBoxCertificate
 from vnn_mondeq.deadline import Deadline
-from vnn_mondeq.gate import Gate, Rejection
+from vnn_mondeq.gate import Gate
 from vnn_mondeq.problem import Problem
 from vnn_mondeq.progress import NullObserver
 from vnn_mondeq.query.input_set import AbstractInputSet, Box, Intersection, LqBall
@@ -30,7 +27,6 @@ from vnn_mondeq.result import (
     CertificateCandidate,
     CheckedCertificate,
     Outcome,
-    Reason,
     Result,
     Verdict,
 )
@@ -363,40 +359,14 @@ def closest_points(raw: RawSystem, inputs: AbstractInputSet, problem: Problem) -
     return [x for x in found if x is not None]
 
 
-@contextmanager
-def every_checker() -> Iterator[None]:
-    """The gate with all checkers there are: certificates of research engines have a checker but
-    no entry in the gate's table."""
-    from vnn_mondeq import gate
-
-    table = {InductiveBoxCertificate: _check_inductive_box, **gate.checkers()}
-    with (
-        mock.patch.object(gate, "checkers", lambda: table),
-        np.errstate(invalid="ignore", over="ignore", divide="ignore"),
-    ):
-        yield
-
-
 def confirm(problem: Problem, certificate: AbstractCertificate) -> float | None:
     """The margin that the gate confirms for a certificate, or `None`."""
 
     def no_runtime():
         raise AssertionError("a certificate needs no runtime")
 
-    with every_checker():
-        found = Gate(problem, "float32", no_runtime).confirm_certificate(
-            certificate, Deadline.never()
-        )
+    found = Gate(problem, "float32", no_runtime).confirm_certificate(certificate, Deadline.never())
     return found.margin if isinstance(found, CheckedCertificate) else None
-
-
-def _check_inductive_box(problem: Problem, certificate: AbstractCertificate, deadline: Deadline):
-    from vnn_mondeq.bounds import check
-
-    found = check.check_inductive_box(problem, certificate, deadline)
-    if isinstance(found, check.Rejection):
-        return Rejection(Reason.CERTIFICATE_REJECTED, found.reason)
-    return found
 
 
 def checked_margin(problem: Problem, outcome: Outcome) -> float | None:
@@ -515,7 +485,6 @@ def solve_with(*engines: AbstractEngine) -> Callable[[RawSystem, Problem], Resul
 
     def solve(raw: RawSystem, problem: Problem) -> Result:
         gate = Gate(problem, "float32", lambda: StubRuntime(raw))
-        with every_checker():
-            return run(problem, gate, stages, Deadline.after(20.0), NullObserver())
+        return run(problem, gate, stages, Deadline.after(20.0), NullObserver())
 
     return solve

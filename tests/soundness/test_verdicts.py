@@ -10,6 +10,7 @@ from tolerances import ORACLE_RELATIVE
 
 from vnn_mondeq.attack import ImplicitPgd, Schedule, attack_margins
 from vnn_mondeq.bounds.engine import InductiveBox
+from vnn_mondeq.craft.engine import Craft
 from vnn_mondeq.deadline import Deadline
 from vnn_mondeq.progress import NullObserver
 from vnn_mondeq.query.input_set import Box
@@ -20,9 +21,10 @@ QUICK = Schedule(steps=30, restarts=4, rounds=1)
 
 
 @pytest.mark.parametrize("first", range(0, 100, 25))
-def test_portfolio_verdicts_agree_with_the_oracle(first):
-    solve = laws.solve_with(ImplicitPgd(QUICK), InductiveBox())
-    laws.law_verdicts_agree_with_the_oracle(solve, range(first, first + 25))
+@pytest.mark.parametrize("prover", [InductiveBox(), Craft()], ids=lambda engine: engine.name)
+def test_portfolio_verdicts_agree_with_the_oracle(prover, first):
+    solve = laws.solve_with(ImplicitPgd(QUICK), prover)
+    laws.law_verdicts_agree_with_the_oracle(solve, range(first, first + 25), sat=3, unsat=1)
 
 
 @pytest.mark.parametrize("kind", ["plain", "strongly", "rotating", "mixed", "integer", "barely"])
@@ -85,7 +87,6 @@ def float32_instance(seed: int):
 
 @pytest.mark.parametrize("first", range(0, 32, 8))
 def test_verdicts_through_an_onnx_file_agree_with_the_oracle(first, tmp_path):
-    pytest.importorskip("vnn_mondeq.craft.engine", reason="the CRAFT engine is not there yet")
     from vnn_mondeq.api import verify
     from vnn_mondeq.onnx_io.export_arrays import export_arrays
     from vnn_mondeq.onnx_io.load import load
