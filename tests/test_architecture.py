@@ -29,6 +29,7 @@ LEVELS: dict[str, int] = {
     "attack": 5,
     "bounds": 5,
     "craft": 5,
+    "sdp": 5,
     # above the rooms
     "budget": 6,
     "statement": 7,

@@ -3,6 +3,8 @@
 import gzip
 import os
 import re
+import subprocess
+import sys
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -217,7 +219,7 @@ def test_a_model_that_cannot_be_used_is_refused(cli, folder, bad_models, name):
 
 
 BAD_QUERIES = {
-    "malformed": (HEADER + NETWORK + "(assert (<= X[0,0] 1.0)", "line 3"),
+    "malformed": (HEADER + NETWORK + "(assert (<= X[0,0] 1.0)", r"bad\.vnnlib: line 3"),
     "caret": (HEADER + NETWORK + "(assert (<= X[0,0] ?))", r"line 3, column 20.*\^"),
     "NaN bound": (HEADER + NETWORK + "(assert (<= X[0,0] nan))", "nan"),
     "undeclared": (HEADER + NETWORK + "(assert (<= Z[0,0] 1.0))", "Z"),
@@ -268,9 +270,6 @@ def test_an_internal_error_is_one_line_and_a_traceback_only_on_request(cli, fold
     # A module of that name that fails stands in for a defect.
     (tmp_path / "lark.py").write_text("raise ZeroDivisionError('planted')")
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}"}
-    import subprocess
-    import sys
-
     command = [sys.executable, "-m", "vnn_mondeq", "verify", "safe2.0.vnnlib", "--network"]
     for verbose, traced in (("-v", False), ("-vv", True)):
         done = subprocess.run(
@@ -286,6 +285,35 @@ def test_an_internal_error_is_one_line_and_a_traceback_only_on_request(cli, fold
         if not traced:
             assert done.returncode == 70
             assert "report" in done.stderr
+
+
+def test_an_answer_that_cannot_be_written_is_exit_code_3(cli, folder):
+    with open("/dev/full", "w") as full:
+        done = _to(full, folder)
+    assert done.returncode == 3
+    assert "No space" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_stops_is_no_error_message(cli, folder):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed:
+        done = _to(closed, folder)
+    assert (done.returncode, done.stderr) == (3, "")
+
+
+def _to(stdout, folder):
+    command = [sys.executable, "-m", "vnn_mondeq", "verify", "safe2.0.vnnlib", "--network"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.run(
+        [*command, "f=model.onnx"],
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        env=environment,
+    )
 
 
 def test_exact_numbers_are_printed(cli, folder):

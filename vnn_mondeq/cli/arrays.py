@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def load_array(path: str) -> "np.ndarray":
-    """The array of an `.npy` file. **Raises** `InputError`, `OSError`."""
+    """The array of an `.npy` file. **Raises** `InputError`."""
     import numpy as np
 
     array = _load(path)
@@ -24,7 +24,7 @@ def load_array(path: str) -> "np.ndarray":
 
 
 def load_arrays(path: str) -> "dict[str, np.ndarray]":
-    """The arrays of an `.npz` file by name. **Raises** `InputError`, `OSError`."""
+    """The arrays of an `.npz` file by name. **Raises** `InputError`."""
     import numpy as np
 
     archive = _load(path)
@@ -42,5 +42,7 @@ def _load(path: str):
 
     try:
         return np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (ValueError, zipfile.BadZipFile, EOFError) as error:
         raise InputError(f"{path}: is not a numpy file: {error}") from error

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from vnn_mondeq.deadline import Deadline
-from vnn_mondeq.errors import MismatchError
+from vnn_mondeq.errors import InputError, MismatchError, QueryError
 from vnn_mondeq.progress import AbstractObserver
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def decide(
     from vnn_mondeq import api
 
     observer.phase("reading")
-    query = api.load_query(query_path)
+    query = _load_query(query_path)
     assigned = assign_files(query, files)
     (name,) = [name for name in assigned if name not in query.norm_networks]
     model = api.load_model(assigned[name])
@@ -43,6 +43,17 @@ def decide(
         model, query, norms=norms, timeout=timeout, backend=backend, observer=observer
     )
     return query, result
+
+
+def _load_query(path: str) -> "Query":
+    """**Raises** `InputError` that names the file and keeps line, column and caret."""
+    from vnn_mondeq import api
+
+    try:
+        return api.load_query(path)
+    except QueryError as error:
+        text = str(error)
+        raise InputError(text if path in text else f"{path}: {text}") from error
 
 
 def assign_files(query: "Query", files: Mapping[str, str]) -> dict[str, str]:
@@ -57,11 +68,12 @@ def assign_files(query: "Query", files: Mapping[str, str]) -> dict[str, str]:
     if nameless and len(needed) == 1 and len(files) == 1:
         return {needed[0]: next(iter(files.values()))}
     missing = [name for name in needed if name not in files]
-    surplus = [name or "without a name" for name in files if name not in needed]
+    surplus = [name or "one without a name" for name in files if name not in needed]
     if missing:
         options = " ".join(f"--network {name}=FILE.onnx" for name in missing)
+        given = f" (given: {', '.join(surplus)})" if surplus else ""
         raise MismatchError(
-            f"no model file for the declared network {', '.join(missing)}; add {options}"
+            f"no model file for the declared network {', '.join(missing)}{given}; use {options}"
         )
     if surplus:
         raise MismatchError(

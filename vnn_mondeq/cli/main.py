@@ -5,6 +5,7 @@ import what is heavy inside `run`, so that `--name`, `--version` and `supports` 
 """
 
 import argparse
+import os
 import sys
 import time
 from importlib import import_module
@@ -92,8 +93,14 @@ def guarded(run, arguments: argparse.Namespace) -> int:
         return _fail(exit_code.CANNOT_WRITE, error)
     except VnnMondeqError as error:
         return _fail(exit_code.BAD_INPUT, error)
+    except BrokenPipeError:
+        # Whoever read the answer has had enough of it; nothing is left to say.
+        _discard_stdout()
+        return exit_code.CANNOT_WRITE
     except OSError as error:
-        return _fail(exit_code.BAD_INPUT, error)
+        # Files that cannot be read are InputErrors by now; what is left is output.
+        _discard_stdout()
+        return _fail(exit_code.CANNOT_WRITE, error)
     except KeyboardInterrupt:
         return _fail(exit_code.INTERRUPTED, "interrupted")
     except Exception as error:  # the last line of defence; nothing is swallowed
@@ -105,6 +112,13 @@ def guarded(run, arguments: argparse.Namespace) -> int:
             "This is a defect. Please report it with the command, the files, and the output of "
             "the same command with -vv.",
         )
+
+
+def _discard_stdout() -> None:
+    """Keep the interpreter from failing once more when it flushes stdout at its end."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
 
 
 def _fail(code: int, message: object) -> int:
