@@ -11,6 +11,10 @@ from vnn_mondeq.training.layers import MonDEQ, MonDEQConv
 
 Architecture = Literal["fc", "conv"]
 
+_WINDOW = (6, 3)
+_SMALL_WINDOW = (3, 1)
+"""Kernel size and stride of the input convolution; the second for images below 16x16."""
+
 
 @final
 class Normalise(nn.Module):
@@ -32,7 +36,8 @@ class NetworkShape:
 
     - `architecture`: `"fc"`: flat pixels `[N, d]`, one `MonDEQ` of `size` neurons, a linear
       layer. `"conv"`: images `[N, C, H, W]`, one `MonDEQConv` of `size` channels (6x6 kernel,
-      stride 3, circular padding 1, outer ring masked), 2x2 average pooling, a linear layer.
+      stride 3, circular padding 1, outer ring masked; 3x3 and 1 for images below 16x16), 2x2
+      average pooling, a linear layer.
     - `m`: modulus of strong monotonicity.
     """
 
@@ -56,14 +61,12 @@ def build_network(shape: NetworkShape, data: DataSet) -> nn.Sequential:
     if shape.architecture == "fc":
         layer = MonDEQ(channels * height * width, shape.size, shape.m)
         return nn.Sequential(normalise, layer, nn.Linear(shape.size, data.classes))
-    layer = MonDEQConv(channels, shape.size, (height, width), m=shape.m)
+    kernel, stride = _WINDOW if min(height, width) >= 16 else _SMALL_WINDOW
+    layer = MonDEQConv(
+        channels, shape.size, (height, width), kernel_size=kernel, stride=stride, m=shape.m
+    )
     kept, rows, columns = layer.output_shape
     features = kept * (rows // 2) * (columns // 2)
     return nn.Sequential(
         normalise, layer, nn.AvgPool2d(2), nn.Flatten(), nn.Linear(features, data.classes)
     )
-
-
-def input_tensor(shape: NetworkShape, images: Tensor) -> Tensor:
-    """Images `(N, C, H, W)` as the network takes them."""
-    return images.flatten(1) if shape.architecture == "fc" else images
