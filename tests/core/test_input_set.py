@@ -294,6 +294,28 @@ def test_ball_refuses_bad_norm_radius_and_coordinates():
         LqBall(2, 2, np.array([0, 1]), (half,), half)
 
 
+@pytest.mark.parametrize("q", [1, 2])
+@pytest.mark.parametrize("size", [1, 7, 300])
+def test_widened_ball_covers_norms_computed_in_float32(rng, q, size):
+    center = rng.normal(size=size).astype(np.float32)
+    exact = tuple(Fraction(float(v)) for v in center)
+    outside = 0
+    for scale in (1.0, 1e-3, 1e-21, 1e-30):
+        for _ in range(20):
+            x = center + (rng.normal(size=size) * scale).astype(np.float32)
+            difference = np.abs(x - center)
+            powers = difference if q == 1 else difference * difference
+            norm = np.float32(0.0)
+            for value in powers:  # one float32 rounding each, the worst order a runtime has
+                norm = np.float32(norm + value)
+            norm = norm if q == 1 else np.sqrt(norm)
+            ball = LqBall(q, size, np.arange(size), exact, Fraction(float(norm)) ** q)
+            point = x.astype(np.float64)
+            outside += not ball.contains(point)
+            assert ball.widened().contains(point)
+    assert outside or size == 1, "every computed norm was exact: the test says nothing"
+
+
 # --- half-spaces and intersections --------------------------------------------------------------
 
 
