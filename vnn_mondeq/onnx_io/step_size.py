@@ -8,7 +8,6 @@ Letters: `M = I - W (p, p)`, `m` its modulus of strong monotonicity, `L = â€–Mâ€
 import math
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 
 def contraction_estimate(W: np.ndarray, alpha: float) -> float:
@@ -28,6 +27,9 @@ def choose_alpha(W: np.ndarray) -> float:
     not strongly monotone the result is meaningless but harmless: the importer proves the
     contraction factor before it relies on it.
     """
+    # Takes 0.2 s to import, and only exporters need it.
+    from scipy.optimize import minimize_scalar
+
     size = W.shape[0]
     if size == 0:
         return 1.0
