@@ -23,8 +23,12 @@ _STEP_ACCURACY = 0.01
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Descent:
-    """Best points of a descent: `points (N, d)` and their approximate worst rows `(N,)`."""
+    """Best points of a descent: `points (N, d)` and their approximate worst rows `(N,)`.
 
+    `initial`: worst rows `(N,)` of the starts.
+    """
+
+    initial: np.ndarray
     points: np.ndarray
     margins: np.ndarray
     steps: int
@@ -63,12 +67,13 @@ def descend(
     w = np.zeros((starts.shape[0], solver.system.neurons))
     adjoint = np.zeros_like(w)
     w = iterate_forward(solver.splittings, w, solver.constants(x), 3 * inner)
-    done = 0
+    done, initial = 0, margins
     for done, size in enumerate([*sizes, None]):
         if done:
             w = iterate_forward(solver.splittings, w, solver.constants(x), inner)
         values = objective.values(np.maximum(w, 0.0), x, cases)
         worst = values.max(axis=1)
+        initial = initial if done else worst
         better = worst < margins
         points[better], margins[better] = x[better], worst[better]
         found = stop_early and bool(np.any((values + slack).max(axis=1) < 0.0))
@@ -82,4 +87,4 @@ def descend(
         if on_x is not None:
             gradients += on_x
         x = region.descend(x, gradients, size, smooth)
-    return Descent(points, margins, done)
+    return Descent(initial, points, margins, done)

@@ -82,7 +82,7 @@ class ImplicitPgd(AbstractEngine):
         if not all(obligation.cases):
             # A case without rows: every point of the set violates it.
             inside = region.round(region.center()[None])
-            return Findings(inside, np.array([-np.inf]), np.array([True]))
+            return Findings(inside, np.array([-np.inf]), np.array([True]), np.array([-np.inf]))
         objective = Objective.of(obligation.rows, obligation.cases)
         return Search(solver, objective, region, self.schedule, deadline, True).run()
 

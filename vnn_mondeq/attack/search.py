@@ -19,6 +19,8 @@ _LATER_SIZES = np.array([1.0, 0.5, 1.0, 0.2, 0.05])
 
 _FEW_INPUTS = 16
 
+_HOPELESS = 0.5
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -53,11 +55,13 @@ class Findings:
 
     - `points (C, d)`: rounded to float32, `margins (C,)`: their worst rows, evaluated accurately.
     - `proved (C,)`: the violation exceeds the solver's error bound and the rows' errors.
+    - `initial (C,)`: worst rows at the middle of the set.
     """
 
     points: np.ndarray
     margins: np.ndarray
     proved: np.ndarray
+    initial: np.ndarray
     steps: int = 0
 
 
@@ -81,6 +85,7 @@ class Search:
             np.repeat(self.region.round(center[None]), count, axis=0),
             np.full(count, np.inf),
             np.zeros(count, dtype=bool),
+            np.full(count, np.inf),
         )
         generator = np.random.default_rng(self.schedule.seed)
         everything = np.arange(count)
@@ -91,13 +96,23 @@ class Search:
             if self._over(findings):
                 return findings
         for round_index in range(self.schedule.rounds):
-            closest = np.argsort(findings.margins, kind="stable")[: self.schedule.focus]
+            closest = self._closest(findings)
             for part in self._parts(np.repeat(closest, self.schedule.restarts)):
                 starts, largest = self._restart(findings, part, round_index, generator)
                 self._attempt(findings, starts, part, self._sizes(largest, 1.0))
                 if self._over(findings):
                     return findings
         return findings
+
+    def _closest(self, findings: Findings) -> np.ndarray:
+        """The cases that get restarts. In a search for a counterexample, not those where the
+        first descent left more than `_HOPELESS` of what it gained: where the way is smooth,
+        restarts gain little more (on FC87 at 0.05 this loses none of the 95 counterexamples)."""
+        order = np.argsort(findings.margins, kind="stable")
+        if self.stop_early and self._corners_matter:
+            gained = findings.initial - findings.margins
+            order = order[(findings.margins <= _HOPELESS * gained)[order]]
+        return order[: self.schedule.focus]
 
     def _restart(
         self,
@@ -127,11 +142,14 @@ class Search:
         """Step sizes `(steps, N)`, falling geometrically to a fiftieth of the largest."""
         return np.geomspace(largest, largest / 50.0, max(2, int(self.schedule.steps * share)))
 
+    @property
+    def _corners_matter(self) -> bool:
+        """Whether sign steps suffice: single rows, so no ridges, and many inputs."""
+        return self.objective.members.shape[1] == 1 and self.solver.system.input_size > _FEW_INPUTS
+
     def _smooth(self, count: int) -> np.ndarray:
-        """Two of four points follow the gradient where corners are not all that matters."""
-        ridges = self.objective.members.shape[1] > 1
-        few = self.solver.system.input_size <= _FEW_INPUTS
-        return (np.arange(count) % 4 >= 2) & (ridges or few)
+        """Which points follow the gradient: two of four where corners are not all that matters."""
+        return (np.arange(count) % 4 >= 2) & (not self._corners_matter)
 
     def _over(self, findings: Findings) -> bool:
         return self.deadline.expired or (self.stop_early and bool(findings.proved.any()))
@@ -151,6 +169,8 @@ class Search:
             self.stop_early,
         )
         findings.steps += descent.steps
+        unseen = np.isinf(findings.initial[cases])
+        findings.initial[cases[unseen]] = descent.initial[unseen]
         order = np.argsort(descent.margins, kind="stable")
         chosen, first = np.unique(cases[order], return_index=True)
         points = self.region.round(descent.points[order[first]])
