@@ -192,6 +192,8 @@ class _Replay:
             self.deadline.check()
             image = self._advance(start.kind, start.alpha, state)
             state = self._state(start.kind, image, *image.interval())
+            if start.generators.shape[1] == 0:
+                state = _hull(state, start.kind, *image.interval())
         if not lies_within(state, outer):
             return Rejection("the state is not contained in itself after its steps")
         return image
@@ -274,6 +276,18 @@ class _Replay:
         direct = float(self.obligation.proof_inputs.support(direction[None])[0])
         enclosed = self.inputs.map(direction[None], np.zeros(1)).interval()[1]
         return min(direct, float(enclosed[0]))
+
+
+def _hull(state: ReplaySet, kind: str, low: np.ndarray, high: np.ndarray) -> ReplaySet:
+    """The box of the next states of pre-activations in `[low, high]`; `state` gives the shape."""
+    least, most = np.maximum(low, 0.0), np.maximum(high, 0.0)
+    if kind == "reflected":
+        least, most = np.maximum(least, -high), np.maximum(-low, most)
+    elif kind == "joint":
+        least, most = np.concatenate([least, low]), np.concatenate([most, high])
+    center = 0.5 * least + 0.5 * most
+    radius = np.maximum(most - center, center - least) * SAFETY + UNDERFLOW
+    return ReplaySet(center, 0.0 * state.inputs, state.own[:, :0], radius)
 
 
 def _reflected(state: ReplaySet) -> ReplaySet:

@@ -56,11 +56,12 @@ class Contained:
     total_steps: int
 
 
-def consolidation_of(settings: CraftSettings) -> AbstractConsolidation:
-    """The order reduction that the settings name."""
+def consolidation_of(settings: CraftSettings, *, joint: bool) -> AbstractConsolidation:
+    """The order reduction that the settings name; `joint` where the state is `[z, u]`, which alone
+    has two parts to consolidate apart."""
     if settings.components is Components.ONLY_BOX:
         return BoxConsolidation()
-    blocks = 1 if settings.joint_consolidation else 2
+    blocks = 2 if joint and not settings.joint_consolidation else 1
     return PcaConsolidation(blocks, settings.components is Components.BOTH)
 
 
@@ -82,10 +83,12 @@ def plan_attempts(system: ImplicitSystem, settings: CraftSettings) -> Iterator[A
     """
     if settings.contain_with is Splitting.FB:
         limit = 2.0 * system.proof.modulus / system.proof.norm**2
-        parts = (0.5, 0.25, 0.9) if settings.alpha is None else (settings.alpha / limit,)
+        parts = (0.9, 0.5) if settings.alpha is None else (settings.alpha / limit,)
+        # It contracts slowly, so a consolidation must be paid by many steps.
+        slow = replace(settings, consolidate_every=6 * settings.consolidate_every)
         for part in parts:
             if part < 1.0:
-                yield Attempt(settings, part * limit)
+                yield Attempt(slow, part * limit)
         return
     if settings.alpha is not None:
         yield Attempt(settings, settings.alpha)
@@ -147,7 +150,7 @@ class Containment:
         **Raises** `DeadlineExceeded`.
         """
         settings = self.attempt.settings
-        consolidation = consolidation_of(settings)
+        consolidation = consolidation_of(settings, joint=self.iteration.kind == "joint")
         slack = z - self.system.W @ z - self.constants.center
         state = self.iteration.start(z, slack)
         stored: deque[tuple[int, ContainmentTest]] = deque(maxlen=settings.stored_states)
@@ -157,7 +160,11 @@ class Containment:
             if step % settings.consolidate_every == 0 and step > 0:
                 if step - renewed >= settings.renew_basis_every:
                     basis, renewed = consolidation.basis(state), step
-                scale = float(state.spread.mean()) if settings.relative_widening else 1.0
+                scale = (
+                    float(state.spread.mean())
+                    if settings.relative_widening and state.dimension
+                    else 1.0
+                )
                 state = consolidation.reduce(state, basis, widening_at(settings, rounds, scale))
                 rounds += 1
                 stored.append((step, ContainmentTest(state)))
@@ -165,12 +172,20 @@ class Containment:
             lower, upper = image.bounds()
             if not float((upper - lower).max(initial=0.0)) < settings.max_width:
                 return None
-            state = self.iteration.activate(image, lower, upper)
+            if settings.components is Components.ONLY_BOX:
+                state = self.iteration.activate_box(lower, upper)
+            else:
+                state = self.iteration.activate(image, lower, upper)
             for start, test in reversed(stored):
                 # Containment needs the bounding boxes to be contained; that is cheap to see.
                 if _may_contain(test.outer, state) and test.worst_coefficient(state) < _CONTAINED:
                     return Contained(self.iteration, test.outer, image, step + 1 - start, step + 1)
         return None
+
+
+def _widening_unit(state: MixedZonotope) -> float:
+    """The mean spread; never so small that rounding errors could not be contained."""
+    return float(state.spread.mean() + 1e-7 * state.magnitude().mean()) if state.dimension else 0.0
 
 
 def _may_contain(outer: MixedZonotope, inner: MixedZonotope) -> bool:

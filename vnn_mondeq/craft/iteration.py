@@ -43,6 +43,15 @@ class AbstractIteration(ABC):
     ) -> MixedZonotope:
         """Contains the next states of pre-activations that lie in `[lower, upper]`."""
 
+    @abstractmethod
+    def activate_box(self, lower: np.ndarray, upper: np.ndarray) -> MixedZonotope:
+        """The smallest box that contains the next states of pre-activations in
+        `[lower, upper]`."""
+
+
+def _relu_box(lower: np.ndarray, upper: np.ndarray) -> MixedZonotope:
+    return MixedZonotope.box(np.maximum(lower, 0.0), np.maximum(upper, 0.0))
+
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,6 +79,10 @@ class ReflectedIteration(AbstractIteration):
     ) -> MixedZonotope:
         return absolute_strip(lower, upper).apply(preactivation)
 
+    def activate_box(self, lower: np.ndarray, upper: np.ndarray) -> MixedZonotope:
+        least = np.maximum(0.0, np.maximum(lower, -upper))
+        return MixedZonotope.box(least, np.maximum(np.abs(lower), np.abs(upper)))
+
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,6 +109,9 @@ class JointIteration(AbstractIteration):
         self, preactivation: MixedZonotope, lower: np.ndarray, upper: np.ndarray
     ) -> MixedZonotope:
         return relu_strip(lower, upper).apply(preactivation).stack(preactivation)
+
+    def activate_box(self, lower: np.ndarray, upper: np.ndarray) -> MixedZonotope:
+        return _relu_box(lower, upper).stack(MixedZonotope.box(lower, upper))
 
 
 @final
@@ -127,3 +143,6 @@ class ForwardBackwardIteration(AbstractIteration):
         self, preactivation: MixedZonotope, lower: np.ndarray, upper: np.ndarray
     ) -> MixedZonotope:
         return relu_strip(lower, upper).apply(preactivation)
+
+    def activate_box(self, lower: np.ndarray, upper: np.ndarray) -> MixedZonotope:
+        return _relu_box(lower, upper)

@@ -103,7 +103,7 @@ class CraftSettings:
 
     tighten_with: Splitting = Splitting.FB
     only_contained: bool = False
-    further_pr_steps: int = 0
+    further_pr_steps: int = 10
     tighten_steps: int = 60
     alpha_tighten: float | None = None
     line_search: tuple[float, ...] = (0.2, 0.4, 0.8)

@@ -167,7 +167,8 @@ class Tightening:
         if self._since_consolidation <= self.settings.consolidate_tightening:
             return state, None
         self._since_consolidation = 1
-        consolidation = consolidation_of(self.settings)
+        joint = state.dimension != self.system.neurons
+        consolidation = consolidation_of(self.settings, joint=joint)
         basis = consolidation.basis(state)
         reduced = consolidation.reduce(state, basis, NO_WIDENING)
         return reduced, basis.directions if basis is not None else None
@@ -205,6 +206,8 @@ class Tightening:
 
     def _optimise(self) -> None:
         settings, ledger = self.settings, self.ledger
+        if not self.system.neurons:
+            return  # nothing is relaxed
         if not settings.slopes or self._settled() or ledger.worst() < settings.slope_margin:
             return
         bounds = self.view.bounds

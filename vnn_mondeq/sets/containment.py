@@ -78,8 +78,12 @@ class ContainmentTest:
         outer = self.outer
         gap = np.abs(inner.center - outer.center) * (1.0 + gamma(4)) + UNDERFLOW
         if self.inverse is None:
-            excess = (gap + inner.spread) * SAFETY - outer.radius
-            return 1.0 if np.all(excess <= 0.0) else np.inf
+            needed = (gap + inner.spread) * SAFETY
+            if not np.all(needed <= outer.radius):
+                return np.inf
+            # How full the box is; zero radii hold nothing but a point, and are full.
+            filled = needed[outer.radius > 0.0] / outer.radius[outer.radius > 0.0]
+            return float(filled.max(initial=0.0))
         e = float(self.defect.sum(axis=1).max()) * SAFETY
         if not e < 0.5:
             return np.inf
