@@ -10,9 +10,9 @@ from oracle import exact_fixpoint, exact_value
 from strategies import constraint, query_of, raw_system, seeds
 
 from vnn_mondeq.errors import MismatchError, QueryError
-from vnn_mondeq.query.input_set import Box
+from vnn_mondeq.query.input_set import Box, HalfSpace, Intersection
 from vnn_mondeq.query.query import Case, LinearConstraint, NormBound, Variable
-from vnn_mondeq.statement import build_problem, unbounded_inputs
+from vnn_mondeq.statement import build_problem, certainly_empty, unbounded_inputs
 from vnn_mondeq.system.affine import AffineMap, Coefficients
 
 
@@ -113,6 +113,28 @@ def test_empty_boxes_are_left_out_but_not_where_float32_fills_them(rng):
     sliver = Box.from_floats(np.array([0.3 + 1e-12]), np.array([0.3 - 1e-12]))
     query = query_of([(sliver, [row])], 1, 3)
     assert len(build_problem(system, query, "float32").obligations) == 1
+
+
+@pytest.mark.parametrize(
+    ("offset", "strict", "empty"),
+    [
+        (Fraction(-2), True, False),
+        (Fraction(-2) + Fraction(1, 10**9), False, False),
+        (Fraction(2), False, False),
+        (Fraction(2), True, True),
+        (Fraction(2) + Fraction(1, 10**30), False, True),
+    ],
+)
+def test_a_half_space_that_misses_the_box_leaves_nothing(offset, strict, empty):
+    """`x_0 - x_1 + offset <= 0` on `[-1, 1]^2`, where `x_0 - x_1` is -2 at least."""
+    half_space = HalfSpace(2, {0: Fraction(1), 1: Fraction(-1)}, offset, strict)
+    assert certainly_empty(Intersection((_box(2), half_space))) == empty
+
+
+def test_a_half_space_over_an_unbounded_input_is_never_empty():
+    free = Box.from_fractions([None, Fraction(0)], [Fraction(1), Fraction(1)])
+    half_space = HalfSpace(2, {0: Fraction(1)}, Fraction(10), False)
+    assert not certainly_empty(Intersection((free, half_space)))
 
 
 def test_unbounded_inputs_are_named_and_make_errors_infinite(rng):
