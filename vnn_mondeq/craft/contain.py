@@ -33,7 +33,7 @@ from vnn_mondeq.sets.containment import ContainmentTest
 from vnn_mondeq.sets.mixed_zonotope import MixedZonotope
 from vnn_mondeq.system.implicit import ImplicitSystem
 
-_CONTAINED = 1.0 - 1e-9
+_CONTAINED = 1.0 - 1e-6
 """The engine asks for a little more than containment, so that the checker's own rounding, which
 differs, does not decide."""
 
@@ -185,7 +185,7 @@ class Containment:
 
 def _widening_unit(state: MixedZonotope) -> float:
     """The mean spread; never so small that rounding errors could not be contained."""
-    return float(state.spread.mean() + 1e-7 * state.magnitude().mean()) if state.dimension else 0.0
+    return float(state.spread.mean() + 1e-6 * state.magnitude().mean()) if state.dimension else 0.0
 
 
 def _may_contain(outer: MixedZonotope, inner: MixedZonotope) -> bool:
