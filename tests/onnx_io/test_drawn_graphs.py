@@ -57,3 +57,29 @@ def test_bounds_are_neither_zero_nor_vacuous(dense_arrays):
     difference = np.abs(expected - found)
     assert difference.max() > 0.0
     assert np.all(bound < 1e-2) and np.all(bound < 1e5 * difference.max())
+
+
+@pytest.mark.parametrize(
+    "name", ["fc87_mnist", "fc200_cifar10", "fc100_hcas", "convsmall_mnist", "convsmall_cifar10"]
+)
+def test_reference_networks_compile_to_what_they_are(reference_arrays, name):
+    from vnn_mondeq.onnx_io.export_arrays import export_arrays
+
+    arrays, x = reference_arrays(name)
+    loaded = _compile(Path("reference.onnx"), export_arrays(arrays))
+    system = loaded.system
+    assert system.proof.modulus > 19.99  # m is 20 in all of them
+    flat = x.astype(np.float32).astype(float)
+    solution = FixpointSolver(system).solve(flat)
+    logits = system.output(solution.value, flat)
+    expected = arrays["logits_first100"]
+    assert np.abs(logits - expected).max() <= 2e-6 * np.abs(expected).max()
+    assert np.array_equal(logits.argmax(axis=1), expected.argmax(axis=1))
+    (shape,) = loaded.inputs.values()
+    reach = np.linalg.norm(system.output.coefficients.on_z, axis=1)
+    session = Replay(loaded.model_bytes)
+    for k in range(3):
+        error = bound_model_error(system, flat[k], flat[k], UNITS["float32"])
+        (found,) = session.run({"x": flat[k].reshape(shape).astype(np.float32)})["y"]
+        bound = error.output + reach * (error.z_shift + solution.error_bound[k]) + 1e-12
+        assert np.all(np.abs(found - logits[k]) <= bound) and np.all(bound < 1.0)

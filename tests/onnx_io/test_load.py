@@ -172,6 +172,19 @@ def test_step_size_that_diverges_is_refused(dense_model, write):
         load(write(dense_model))
 
 
+def test_unknown_attribute_is_refused(dense_model, write):
+    _node(dense_model).attribute.append(helper.make_attribute("beta", 1.0))
+    del dense_model.functions[:]
+    with pytest.raises(ModelError, match="unknown attributes beta"):
+        load(write(dense_model))
+
+
+def test_domain_imported_twice_is_refused(dense_model, write):
+    dense_model.opset_import.append(helper.make_opsetid("ai.onnx", 13))
+    with pytest.raises(ModelError):
+        load(write(dense_model))
+
+
 def test_unsupported_operators_are_listed_together(dense_model, write):
     graph = dense_model.graph
     graph.node[-1].output[0] = "y0"

@@ -9,11 +9,14 @@ Three coefficient sets go together, with the meaning of `vnn_mondeq.system.affin
 - `value`: float64 coefficients;
 - `radius`: elementwise bounds on their distance from the exact ones; an absent source is exact;
 - `runtime`: non-negative weights of what a runtime with unit roundoff `u` may err, in units of
-  `u`, evaluated at the values that the runtime itself holds for the sources.
+  `u`, evaluated at the values that the runtime itself holds for the sources. `u` belongs to the
+  model's inputs and outputs and is an argument here; `Form.unit` is the unit roundoff of the
+  tensor's own element type, with which the runtime computes.
 
 Error bounds follow Higham, section 3.1; letters in comments: `A` a constant matrix, `f` a form.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import final
@@ -21,7 +24,7 @@ from typing import final
 import numpy as np
 from scipy.sparse import csr_array, diags_array, vstack
 
-from vnn_mondeq.rounding import SAFETY, UNDERFLOW, UNIT, gamma
+from vnn_mondeq.rounding import SAFETY, UNDERFLOW, UNIT, UNIT32, gamma
 
 UNITY = -2
 INPUT = -1
@@ -31,9 +34,8 @@ Terms = Mapping[int, csr_array]
 _SMALL = 2.0**-500
 """Products of two numbers at least this large cannot underflow."""
 
-_UNDERFLOW_WEIGHT = 2.0**-100
-"""Offset weight that covers float32 underflow, flush-to-zero included, of one operation:
-2**-126 <= 2**-24 * 2**-102, and of a double one by far."""
+_SMALLEST = {UNIT32: 2.0**-125, UNIT: 2.0**-1000}
+"""Unit roundoff → more than the underflow error of one operation, flush-to-zero included."""
 
 
 @final
@@ -45,6 +47,7 @@ class Form:
     value: Terms
     radius: Terms = field(default_factory=dict)
     runtime: Terms = field(default_factory=dict)
+    unit: float = UNIT32
 
     @property
     def size(self) -> int:
@@ -60,7 +63,7 @@ class Form:
         return self.is_constant and not self.radius and not self.runtime
 
     def reshaped(self, shape: tuple[int, ...]) -> "Form":
-        return Form(shape, self.value, self.radius, self.runtime)
+        return dataclasses.replace(self, shape=shape)
 
     def array(self) -> np.ndarray:
         """The values of a constant. **Raises** `ValueError` for other forms."""
@@ -86,20 +89,28 @@ def dense(terms: Terms, source: int, rows: int, columns: int) -> np.ndarray:
     return terms[source].toarray()
 
 
-def constant(array: np.ndarray) -> Form:
-    """The form of an exactly stored floating-point constant."""
+def constant(array: np.ndarray, unit: float | None = None) -> Form:
+    """The form of an exactly stored floating-point constant; its `unit` follows from the array's
+    type where it is not given."""
     column = np.asarray(array, dtype=np.float64).reshape(-1, 1)
-    return Form(tuple(np.shape(array)), {UNITY: csr_array(column)})
+    own = UNIT32 if array.dtype == np.float32 else UNIT
+    value = {UNITY: csr_array(column)}
+    return Form(tuple(np.shape(array)), value, unit=own if unit is None else unit)
 
 
 def source_form(
-    source: int, size: int, positions: np.ndarray, shape: tuple[int, ...], runtime: Terms | None
+    source: int,
+    size: int,
+    positions: np.ndarray,
+    shape: tuple[int, ...],
+    unit: float,
+    runtime: Terms | None = None,
 ) -> Form:
     """The tensor whose entries `positions` are the source's `size` variables, the rest zero."""
     rows = int(np.prod(shape, dtype=np.int64))
     ones = np.ones(size)
     value = csr_array((ones, (positions, np.arange(size))), shape=(rows, size))
-    return Form(shape, {source: value}, {}, runtime or {})
+    return Form(shape, {source: value}, {}, runtime or {}, unit)
 
 
 # --- sums of terms -----------------------------------------------------------------------
@@ -152,7 +163,7 @@ def select(form: Form, index: np.ndarray) -> Form:
         return _map(terms, lambda matrix: picker @ matrix)
 
     shape = tuple(index.shape)
-    return Form(shape, pick(form.value), pick(form.radius), pick(form.runtime))
+    return Form(shape, pick(form.value), pick(form.radius), pick(form.runtime), form.unit)
 
 
 def concatenate(forms: list[Form], axis: int) -> Form:
@@ -180,6 +191,7 @@ def concatenate(forms: list[Form], axis: int) -> Form:
         stack([form.value for form in forms]),
         stack([form.radius for form in forms]),
         stack([form.runtime for form in forms]),
+        max(form.unit for form in forms),
     )
     return select(joined, index)
 
@@ -226,7 +238,7 @@ def apply(matrix: Matrix, form: Form, shape: tuple[int, ...], unit: float, extra
 
     **Arguments:**
 
-    - `unit`: unit roundoff of the runtime.
+    - `unit`: the `u` of the runtime weights. The runtime computes with `form.unit`.
     - `extra`: roundings of the runtime beyond one for each product and sum (a final division,
       a rounded coefficient). Zero: rows of `A` that only copy or scale by a power of two count
       as exact.
@@ -250,7 +262,7 @@ def apply(matrix: Matrix, form: Form, shape: tuple[int, ...], unit: float, extra
     counts = size.count_nonzero(axis=1)
     if matrix.radius is not None:
         size = csr_array(size + matrix.radius)
-    weights = _rounding_weights(A, counts, unit, extra)
+    weights = _rounding_weights(A, counts, form.unit, extra) * (form.unit / unit)
     held = _add(magnitude, _map(form.runtime, lambda r: r * unit))
     parts = [
         _scale(_map(form.runtime, lambda r: size @ r), 1.0 + unit * weights),
@@ -259,12 +271,12 @@ def apply(matrix: Matrix, form: Form, shape: tuple[int, ...], unit: float, extra
     if matrix.runtime is not None:
         drift = matrix.runtime
         parts.append(_scale(_map(held, lambda F: drift @ F), 1.0 + unit * weights))
-    parts.append(_underflow(weights * (counts + extra)))
-    return Form(shape, _drop_zeros(value), radius, _drop_zeros(_add(*parts)))
+    parts.append(_underflow((weights > 0.0) * (counts + extra), form.unit, unit))
+    return Form(shape, _drop_zeros(value), radius, _drop_zeros(_add(*parts)), form.unit)
 
 
 def _rounding_weights(A: csr_array, counts: np.ndarray, unit: float, extra: int) -> np.ndarray:
-    """`γ(n)/u` for each row of `A`, zero for rows that a runtime evaluates exactly."""
+    """`γ(n)/unit` for each row of `A`, zero for rows that a runtime evaluates exactly."""
     table = np.array([0.0] + [gamma(n + extra, unit) / unit for n in range(1, counts.max() + 1)])
     weights = table[counts]
     if extra == 0:
@@ -274,8 +286,9 @@ def _rounding_weights(A: csr_array, counts: np.ndarray, unit: float, extra: int)
     return weights
 
 
-def _underflow(operations: np.ndarray) -> Terms:
-    column = (operations > 0) * (operations + 1.0) * _UNDERFLOW_WEIGHT
+def _underflow(operations: np.ndarray, own: float, unit: float) -> Terms:
+    """Offset weights for so many operations in the type of unit roundoff `own`."""
+    column = (operations > 0) * (operations + 1.0) * (_SMALLEST[own] / unit)
     return {UNITY: csr_array(column.reshape(-1, 1))}
 
 
@@ -289,14 +302,16 @@ def add(left: Form, right: Form, unit: float) -> Form:
         if both.nnz:
             size = (abs(left.value[source]) + abs(right.value[source])).multiply(both)
             errors.append({source: csr_array(size * (UNIT * SAFETY))})
-    ones = np.full(left.size, gamma(1, unit) / unit)
+    own = max(left.unit, right.unit)
+    ones = np.full(left.size, gamma(1, own) / unit)
     drift = _add(left.runtime, right.runtime)
     runtime = _add(
         _scale(drift, 1.0 + unit * ones),
         _scale(_add(_magnitude(left), _magnitude(right)), ones),
-        _underflow(ones),
+        _underflow(np.ones(left.size), own, unit),
     )
-    return Form(left.shape, _drop_zeros(value), _drop_zeros(_add(*errors)), _drop_zeros(runtime))
+    radius = _drop_zeros(_add(*errors))
+    return Form(left.shape, _drop_zeros(value), radius, _drop_zeros(runtime), own)
 
 
 def multiply(factor: Form, form: Form, unit: float, extra: int = 0) -> Form:
@@ -313,11 +328,12 @@ def multiply(factor: Form, form: Form, unit: float, extra: int = 0) -> Form:
         diagonal(factor.radius),
         diagonal(factor.runtime),
     )
+    form = dataclasses.replace(form, unit=max(form.unit, factor.unit))
     return apply(matrix, form, form.shape, unit, extra)
 
 
 def negate(form: Form) -> Form:
-    return Form(form.shape, _map(form.value, lambda m: -m), form.radius, form.runtime)
+    return dataclasses.replace(form, value=_map(form.value, lambda m: -m))
 
 
 def sources(forms: Iterable[Form]) -> set[int]:

@@ -46,7 +46,7 @@ class Builder:
         kept = np.arange(argument.size)
         proof = MonotonicityProof(modulus=1.0, norm=1.0)
         self.drafts.append(Draft(node.proto.output[0], flat, argument.size, kept, None, proof, 0.0))
-        return source_form(len(self.drafts) - 1, kept.size, kept, argument.shape, None)
+        return source_form(len(self.drafts) - 1, kept.size, kept, argument.shape, argument.unit)
 
     def mondeq(self, node: Node) -> Form:
         """An equilibrium layer.
@@ -69,17 +69,18 @@ class Builder:
                 own.kept,
                 own,
                 proof,
-                bound.absolute * (1.0 + 4.0 * node.unit),
+                bound.absolute * (1.0 + 4.0 * argument.unit),
             )
         )
         # What later nodes read is z + δ, ‖δ‖₂ <= relative ‖z‖₂ <= relative Σ|z_j|, and one
         # rounding by the cast to the model's type.
         count = own.kept.size
-        cast = eye_array(count, format="csr") * (1.0 + 2.0**-10)
+        cast = eye_array(count, format="csr") * (argument.unit / node.unit * (1.0 + 2.0**-10))
         spread = np.full((count, count), bound.relative / node.unit * (1.0 + 2.0**-10))
         drift = csr_array(cast + csr_array(spread))
         rows = csr_array(
             (np.ones(count), (own.kept, np.arange(count))), shape=(argument.size, count)
         )
         source = len(self.drafts) - 1
-        return source_form(source, count, own.kept, argument.shape, {source: rows @ drift})
+        drift_of_rows = {source: rows @ drift}
+        return source_form(source, count, own.kept, argument.shape, argument.unit, drift_of_rows)

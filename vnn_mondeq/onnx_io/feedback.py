@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from vnn_mondeq.onnx_io.affine_form import Form
 from vnn_mondeq.onnx_io.circular import circular_matrix
@@ -42,6 +43,10 @@ def feedback(node: Node) -> Feedback:
     constants of the file.
     """
     spec = OPERATORS[node.proto.op_type]
+    signature = len(node.inputs) == len(spec.inputs) and len(node.proto.output) == 1
+    node.require(signature, f"needs the inputs {', '.join(spec.inputs)} and one output")
+    unknown = node.attributes().keys() - {*spec.attributes, *spec.solver_attributes}
+    node.require(not unknown, f"has unknown attributes {', '.join(sorted(unknown))}")
     shape = node.form(0).shape
     rank = 4 if spec.convolutional else 2
     node.require(
@@ -80,13 +85,21 @@ def _factored(
     """`W = (1-m) I - PᵀP + Q - Qᵀ`, restricted to the kept neurons."""
     columns, square = P[:, kept], Q[np.ix_(kept, kept)]
     size = kept.size
-    W = (1.0 - m) * np.eye(size) - columns.T @ columns + (square - square.T)
-    absolute, size_of_Q = np.abs(columns), np.abs(square)
-    terms = absolute.T @ absolute + size_of_Q + size_of_Q.T + (1.0 + abs(m)) * np.eye(size)
+    W = (1.0 - m) * np.eye(size) - _gram(columns) + (square - square.T)
+    size_of_Q = np.abs(square)
+    terms = _gram(np.abs(columns)) + size_of_Q + size_of_Q.T + (1.0 + abs(m)) * np.eye(size)
     terms = terms * SAFETY
     # k products and sums, and at most four more roundings on every term.
     radius = gamma(P.shape[0] + 6) * terms * SAFETY + UNDERFLOW
     return Feedback(W, radius, terms, operations, kept)
+
+
+def _gram(columns: np.ndarray) -> np.ndarray:
+    """`AᵀA`; through a sparse product where `A` is mostly zero, as a convolution's matrix is."""
+    if np.count_nonzero(columns) > 0.2 * columns.size:
+        return columns.T @ columns
+    sparse = csr_array(columns)
+    return (sparse.T @ sparse).toarray()
 
 
 def _convolutional(node: Node, shape: tuple[int, ...], factored: bool) -> Feedback:

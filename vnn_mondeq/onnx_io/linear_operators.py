@@ -113,12 +113,12 @@ def gemm(node: Node) -> Form:
     matrix = Matrix(csr_array(kron(eye_array(rows), B.T, format="csr")))
     result = apply(matrix, left, (rows, B.shape[1]), node.unit)
     if alpha != 1.0:
-        result = multiply(constant(np.full(result.shape, alpha)), result, node.unit)
+        result = multiply(constant(np.full(result.shape, alpha), result.unit), result, node.unit)
     if not node.has(2):
         return result
     bias = _expanded(node.form(2), result.shape)
     if beta != 1.0:
-        bias = multiply(constant(np.full(bias.shape, beta)), bias, node.unit)
+        bias = multiply(constant(np.full(bias.shape, beta), bias.unit), bias, node.unit)
     return add(result, bias, node.unit)
 
 
@@ -140,8 +140,10 @@ def batch_normalization(node: Node) -> Form:
     # A runtime may compute (x - mean) factor + bias or x factor + (bias - mean factor), the
     # factor itself with up to four roundings; six extra roundings on every product cover both.
     moved = _scaled(x, spatial(factor), spatial(error), node.unit, extra=6)
-    centre = _scaled(constant(spatial(mean)), spatial(factor), spatial(error), node.unit, extra=6)
-    shift = add(constant(spatial(bias)), negate(centre), node.unit)
+    centre = _scaled(
+        constant(spatial(mean), x.unit), spatial(factor), spatial(error), node.unit, extra=6
+    )
+    shift = add(constant(spatial(bias), x.unit), negate(centre), node.unit)
     return add(moved, shift, node.unit)
 
 

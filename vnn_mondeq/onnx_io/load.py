@@ -80,7 +80,7 @@ def _compile(path: Path, proto: onnx.ModelProto) -> LoadedModel:
     inputs, element_type = _input_shapes(proto.graph)
     unit = _UNITS[element_type]
     builder = Builder()
-    values = _initial_values(proto.graph, inputs)
+    values = _initial_values(proto.graph, inputs, unit)
     _evaluate(nodes, values, builder, unit, opset)
     outputs = _outputs(proto.graph, values, element_type)
     return LoadedModel(
@@ -98,6 +98,8 @@ def _domain(node: onnx.NodeProto) -> str:
 
 def _check_opsets(proto: onnx.ModelProto) -> int:
     versions = {"" if o.domain == "ai.onnx" else o.domain: o.version for o in proto.opset_import}
+    if len(versions) != len(proto.opset_import):
+        raise UnsupportedModelError("the model imports a domain twice")
     opset = versions.get("", 0)
     if not MIN_OPSET <= opset <= MAX_OPSET:
         raise UnsupportedModelError(
@@ -164,10 +166,10 @@ def _shape(value: onnx.ValueInfoProto) -> tuple[int, ...]:
 
 
 def _initial_values(
-    graph: onnx.GraphProto, inputs: Mapping[str, tuple[int, ...]]
+    graph: onnx.GraphProto, inputs: Mapping[str, tuple[int, ...]], unit: float
 ) -> dict[str, Value]:
     total = sum(int(np.prod(shape, dtype=np.int64)) for shape in inputs.values())
-    x = source_form(INPUT, total, np.arange(total), (total,), None)
+    x = source_form(INPUT, total, np.arange(total), (total,), unit)
     values: dict[str, Value] = {
         tensor.name: from_array(onnx.numpy_helper.to_array(tensor), f"weight {tensor.name!r}")
         for tensor in graph.initializer

@@ -20,7 +20,7 @@ class Node:
     """A node with its evaluated inputs.
 
     - `inputs`: in order; `None` for an omitted optional input.
-    - `unit`: unit roundoff of the model's runtime.
+    - `unit`: unit roundoff of the type of the model's inputs; runtime weights are multiples of it.
     - `opset`: version of the default domain.
     """
 

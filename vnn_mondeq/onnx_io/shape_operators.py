@@ -4,6 +4,7 @@ Such an operator is a function of numpy arrays; applied to the array of position
 selection for a form, applied to an integer tensor the result itself.
 """
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -11,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from vnn_mondeq.onnx_io.affine_form import Form, add, concatenate, constant, select
 from vnn_mondeq.onnx_io.node import Node, Value, from_array
-from vnn_mondeq.rounding import UNIT
+from vnn_mondeq.rounding import UNIT, UNIT32
 
 
 def _rearrange(value: Value, change: Callable[[np.ndarray], np.ndarray]) -> Value:
@@ -57,12 +58,9 @@ def cast(node: Node) -> Value:
     if isinstance(value, Form):
         allowed = target in (TensorProto.FLOAT, TensorProto.DOUBLE)
         node.require(allowed, "only casts between float32 and float64 are supported")
-        # In a float64 model everything counts as computed with that unit roundoff.
-        computed = value.is_constant and not value.is_stored_constant
-        mixed = node.unit == UNIT and (target == TensorProto.FLOAT or computed)
-        node.require(not mixed, "rounds to float32 within a float64 model")
-        # Casting to float32 rounds once; adding zero accounts for one rounding of each entry.
-        return value if target == TensorProto.DOUBLE else _rounded(value, node.unit)
+        if target == TensorProto.DOUBLE:
+            return dataclasses.replace(value, unit=UNIT)
+        return value if value.unit == UNIT32 else _rounded(value, node.unit)
     dtype = helper.tensor_dtype_to_np_dtype(target)
     if np.dtype(dtype).kind in "iub":
         return value.astype(dtype)
@@ -70,7 +68,8 @@ def cast(node: Node) -> Value:
 
 
 def _rounded(value: Form, unit: float) -> Form:
-    return add(value, constant(np.zeros(value.shape)), unit)
+    """The tensor rounded to float32: one rounding of each entry, as in adding zero."""
+    return add(value, constant(np.zeros(value.shape, dtype=np.float32)), unit)
 
 
 def shape(node: Node) -> Value:
