@@ -160,11 +160,7 @@ class Containment:
             if step % settings.consolidate_every == 0 and step > 0:
                 if step - renewed >= settings.renew_basis_every:
                     basis, renewed = consolidation.basis(state), step
-                scale = (
-                    float(state.spread.mean())
-                    if settings.relative_widening and state.dimension
-                    else 1.0
-                )
+                scale = _widening_unit(state) if settings.relative_widening else 1.0
                 state = consolidation.reduce(state, basis, widening_at(settings, rounds, scale))
                 rounds += 1
                 stored.append((step, ContainmentTest(state)))
