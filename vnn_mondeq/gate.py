@@ -115,11 +115,14 @@ def checkers() -> dict[type[AbstractCertificate], Checker]:
     from vnn_mondeq.bounds.check import check_inductive_box
     from vnn_mondeq.craft.certificate import CraftCertificate
     from vnn_mondeq.craft.check import check_craft
+    from vnn_mondeq.sdp.certificate import ShorCertificate
+    from vnn_mondeq.sdp.check import check_shor
 
     return {
         NothingToRefute: _check_nothing_to_refute,
         inductive.InductiveBoxCertificate: check_inductive_box,
         CraftCertificate: check_craft,
+        ShorCertificate: check_shor,
     }
 
 

@@ -79,7 +79,21 @@ def _thorough_attack() -> AbstractEngine:
 def _inductive_box() -> AbstractEngine:
     from vnn_mondeq.bounds.engine import InductiveBox
 
+    # Rows that the strips miss go to the semidefinite bounds, which are tighter and faster than
+    # the triangle's linear programs.
+    return InductiveBox(exact_within=0.0)
+
+
+def _inductive_box_with_programs() -> AbstractEngine:
+    from vnn_mondeq.bounds.engine import InductiveBox
+
     return InductiveBox()
+
+
+def _semidefinite() -> AbstractEngine:
+    from vnn_mondeq.sdp.engine import StrengthenedShor
+
+    return StrengthenedShor()
 
 
 def _craft() -> AbstractEngine:
@@ -93,10 +107,12 @@ BACKENDS: Mapping[str, tuple[Stage, ...]] = MappingProxyType(
         "auto": (
             Stage(_inductive_box, share=0.5),
             Stage(_quick_attack, share=0.2, seconds=10.0),
-            Stage(_craft),
+            Stage(_semidefinite, share=0.6),
+            Stage(_craft, share=0.6),
             Stage(_thorough_attack, seconds=UNLIMITED_ATTACK_SECONDS),
         ),
-        "inductive": (Stage(_inductive_box),),
+        "inductive": (Stage(_inductive_box_with_programs),),
+        "sdp": (Stage(_semidefinite),),
         "craft": (Stage(_craft),),
         "attack": (Stage(_quick_attack), Stage(_thorough_attack)),
     }

@@ -91,10 +91,21 @@ class _Inputs:
         return np.maximum(self.proof_set.support(directions), at_anchor + error)
 
 
-def _check_obligation(
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class CheckedBox:
+    """A confirmed claim `z <= upper_z, s <= upper_s` on the input set (and at the anchor)."""
+
+    inputs: _Inputs
+    upper_z: np.ndarray
+    upper_s: np.ndarray
+
+
+def check_box(
     system: ImplicitSystem, obligation: Obligation, proof: ObligationProof
-) -> float | Rejection:
-    fault = _shape_fault(system, obligation, proof)
+) -> "CheckedBox | Rejection":
+    """Confirm the rounds of a proof; its refutations are not looked at."""
+    fault = _shape_fault(system, proof)
     if fault is not None:
         return Rejection(fault)
     lower, upper = obligation.proof_inputs.bounds()
@@ -110,20 +121,59 @@ def _check_obligation(
         if not _round_follows(system, inputs, claim, premise_z, premise_s, inductive=index == 0):
             return Rejection(f"round {index} does not follow from its premise")
         box_z, box_s = claim.upper_z, claim.upper_s
-    margins = [
-        _margin(system, inputs, obligation, case, refutation, box_z, box_s)
-        for case, refutation in zip(obligation.cases, proof.refutations, strict=True)
-    ]
-    smallest = float(np.min(margins, initial=np.inf))  # NaN stays NaN, and is refused below
-    if not smallest > 0.0:
-        return Rejection(f"a case is not refuted: its margin is {smallest:.3g}")
+    return CheckedBox(inputs, box_z, box_s)
+
+
+def refutation_margin(
+    system: ImplicitSystem,
+    obligation: Obligation,
+    box: "CheckedBox",
+    case: tuple[int, ...],
+    refutation: Refutation,
+) -> float | Rejection:
+    """Proved lower bound on `weights · (rows - error)`, weights of sum 1; may be negative."""
+    fault = weights_fault(case, refutation.weights)
+    if fault is not None:
+        return Rejection(fault)
+    if refutation.multipliers.shape != (system.neurons,):
+        return Rejection("the multipliers of a refutation have the wrong shape")
+    if not np.all(np.isfinite(refutation.multipliers)):
+        return Rejection("the multipliers of a refutation are not finite")
+    return _margin(system, box, obligation, case, refutation)
+
+
+def weights_fault(case: tuple[int, ...], weights: np.ndarray) -> str | None:
+    """What is wrong with the weights of a case's rows, if anything."""
+    if not case:
+        return "a case without rows cannot be refuted"
+    if weights.shape != (len(case),) or not np.all(np.isfinite(weights)):
+        return "the weights of a refutation have the wrong shape or are not finite"
+    if np.any(weights < 0.0) or not np.any(weights > 0.0):
+        return "the weights of a refutation are negative or all zero"
+    return None
+
+
+def _check_obligation(
+    system: ImplicitSystem, obligation: Obligation, proof: ObligationProof
+) -> float | Rejection:
+    if len(proof.refutations) != len(obligation.cases):
+        return Rejection(f"{len(proof.refutations)} refutations for {len(obligation.cases)} cases")
+    box = check_box(system, obligation, proof)
+    if isinstance(box, Rejection):
+        return box
+    smallest = np.inf
+    for case, refutation in zip(obligation.cases, proof.refutations, strict=True):
+        margin = refutation_margin(system, obligation, box, case, refutation)
+        if isinstance(margin, Rejection):
+            return margin
+        if not margin > 0.0:  # also for NaN
+            return Rejection(f"a case is not refuted: its margin is {margin:.3g}")
+        smallest = min(smallest, margin)
     return smallest
 
 
-def _shape_fault(
-    system: ImplicitSystem, obligation: Obligation, proof: ObligationProof
-) -> str | None:
-    """What is wrong with the certificate's form, if anything; NaN and infinity included."""
+def _shape_fault(system: ImplicitSystem, proof: ObligationProof) -> str | None:
+    """What is wrong with the form of a proof's box, if anything; NaN and infinity included."""
     p, d = system.neurons, system.input_size
     if proof.anchor.shape != (d,) or not np.all(np.isfinite(proof.anchor)):
         return "the anchor has the wrong shape or is not finite"
@@ -138,16 +188,6 @@ def _shape_fault(
             return "a round has entries that are not finite"
         if np.any(claim.upper_z < 0.0) or np.any(claim.upper_s < 0.0):
             return "a box has a negative upper bound"
-    if len(proof.refutations) != len(obligation.cases):
-        return f"{len(proof.refutations)} refutations for {len(obligation.cases)} cases"
-    for case, refutation in zip(obligation.cases, proof.refutations, strict=True):
-        weights, multipliers = refutation.weights, refutation.multipliers
-        if weights.shape != (len(case),) or multipliers.shape != (p,):
-            return "a refutation has the wrong shape"
-        if not (np.all(np.isfinite(weights)) and np.all(np.isfinite(multipliers))):
-            return "a refutation has entries that are not finite"
-        if np.any(weights < 0.0) or not np.any(weights > 0.0):
-            return "the weights of a refutation are negative or all zero"
     return None
 
 
@@ -300,17 +340,12 @@ def _round_follows(
 
 def _margin(
     system: ImplicitSystem,
-    inputs: _Inputs,
+    box: CheckedBox,
     obligation: Obligation,
     case: tuple[int, ...],
     refutation: Refutation,
-    box_z: np.ndarray,
-    box_s: np.ndarray,
 ) -> float:
-    """Proved lower bound on `weights · rows - weights · error`, weights scaled to sum 1."""
-    rows = np.array(case, dtype=int)
-    if rows.size == 0:
-        return -np.inf
+    inputs, rows = box.inputs, np.array(case, dtype=int)
     weights = refutation.weights / refutation.weights.sum()
     chosen = obligation.rows.coefficients.take(rows)
     count = rows.size
@@ -326,10 +361,10 @@ def _margin(
         on_s=np.zeros((1, system.neurons)),
         on_x=combined[1][None, :],
         multipliers=refutation.multipliers[None, :],
-        box_z=box_z,
-        box_s=box_s,
+        box_z=box.upper_z,
+        box_s=box.upper_s,
     )[0]
-    error = float(spread[0] @ box_z + spread[1] @ inputs.magnitude + spread[2]) * SAFETY
+    error = float(spread[0] @ box.upper_z + spread[1] @ inputs.magnitude + spread[2]) * SAFETY
     allowed = float(weights @ obligation.rows.error[rows]) * SAFETY
     total = bound + combined[2] + error + allowed
     closing = gamma(6) * (abs(bound) + abs(combined[2]) + error + allowed) + UNDERFLOW

@@ -95,8 +95,8 @@ class InductiveBox(AbstractEngine):
             )
         if rounds is None:
             return NoAnswer(Reason.NOT_CONTAINED, "no inductive box was found")
-        refutations, margin = self._refute(system, obligation, projection, rounds, deadline)
-        return Attempt(ObligationProof(anchor, rounds, refutations), margin)
+        refutations, margins = self._refute(system, obligation, projection, rounds, deadline)
+        return Attempt(ObligationProof(anchor, rounds, refutations), margins)
 
     def _refute(
         self,
@@ -105,8 +105,8 @@ class InductiveBox(AbstractEngine):
         projection: AbstractProjection,
         rounds: tuple[BoxRound, ...],
         deadline: Deadline,
-    ) -> tuple[tuple[Refutation, ...], float]:
-        """The best single row of each case, and the smallest margin over the cases."""
+    ) -> tuple[tuple[Refutation, ...], np.ndarray]:
+        """The best single row of each case, and the margins of the cases."""
         rows = obligation.rows
         box_z, box_s = (rounds[-1].upper_z, rounds[-1].upper_s) if rounds else (_EMPTY, _EMPTY)
         relaxation = StripRelaxation.of(system, projection, box_z, box_s)
@@ -128,21 +128,27 @@ class InductiveBox(AbstractEngine):
                 break
         best = [case[int(np.argmax(margins[list(case)]))] for case in obligation.cases if case]
         if len(best) < len(obligation.cases):
-            return (), -np.inf  # a case without rows holds everywhere: nothing refutes it
+            # A case without rows holds everywhere: nothing refutes it.
+            return (), np.full(len(obligation.cases), -np.inf)
         refutations = tuple(
             Refutation(np.equal(case, row).astype(np.float64), multipliers[row])
             for case, row in zip(obligation.cases, best, strict=True)
         )
-        return refutations, float(np.min(margins[best], initial=np.inf))
+        return refutations, margins[best]
 
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Attempt:
-    """A proof for one obligation and its smallest margin (not positive: it proves nothing)."""
+    """A proof for one obligation, complete only where all `margins` of its cases are positive."""
 
     proof: ObligationProof
-    margin: float
+    margins: np.ndarray
+
+    @property
+    def margin(self) -> float:
+        """The smallest one."""
+        return float(np.min(self.margins, initial=np.inf))
 
 
 def _nearly_refuting(

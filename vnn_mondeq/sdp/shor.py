@@ -1,0 +1,239 @@
+"""The strengthened Shor relaxation of a row, as a function of its multipliers.
+
+Letters: `ξ (n,)` inputs in [-1, 1], `ẑ (k,)`, `ŝ = Aẑ - Bξ - e`, both in [0, 1] with `ẑ_i ŝ_i = 0`
+(`phases.py`); objective `c·ẑ + w·ξ`. Multipliers, all positive: `σ (n,)`, `t, ρ, ν (k,)` for
+
+    σ_j (1 - ξ_j²),    -t_i ẑ_i ŝ_i,    ρ_i ẑ_i (1 - ẑ_i),    ν_i ŝ_i (1 - ŝ_i)
+
+(algorithms.md, section 5: four families that imply the linear constraints and the triangle). The
+bound is the least `γ` for which `γ - c·ẑ - w·ξ - (those)` is a non-negative quadratic in `(ξ, ẑ)`.
+With `T, R, N` the diagonals of `t, ρ, ν`, `D` that of `σ`, `G = T/2 + N A`:
+
+    X   = D + BᵀNB,   K = B D⁻¹ Bᵀ,   J = N^½ (I + N^½ K N^½)⁻¹ N^½,   Q = K (I - J K) = B X⁻¹ Bᵀ
+    H   = sym(TA) + R + AᵀNA - GᵀQG                        (k, k), positive definite
+    γ   = qᵀ F⁻¹ q + Σσ - Σ ν (e² + e),  q the linear part, F the quadratic part [X, -BᵀG; ·, ·]
+
+**The potential** that `ascent.py` decreases is `τ γ - log det H - Σ log (t, ρ, ν) - ω Σ log σ`: a
+barrier for the small matrix only. The input block needs none, since `X` is positive definite
+wherever `σ, ν` are positive; a small `ω` only keeps `σ` of inputs that do not matter from running
+to zero, where the formulas above lose their digits. The gap at parameter `τ` is then about
+`(4 k + ω n) / τ` instead of the `(2 n + 4 k) / τ` of a textbook barrier.
+
+**The step** is Newton's in the logarithms of all multipliers, where a factor of ten is one step and
+not a walk along the boundary. Derivatives are elementwise products of Gram matrices of the inverse
+quadratic part (every constraint is a form of rank two).
+"""
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve
+
+
+INPUT_BARRIER = 0.01
+"""`ω` of the module docstring."""
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Multipliers:
+    """`sigma (n,)`, and `products (3 k,)` = `t, ρ, ν` one after another; all positive."""
+
+    sigma: np.ndarray
+    products: np.ndarray
+
+    def moved(self, step: np.ndarray) -> "Multipliers":
+        """Multiplied by the exponential of `step (n + 3 k,)`."""
+        factors = np.exp(step)
+        count = self.sigma.size
+        return Multipliers(self.sigma * factors[:count], self.products * factors[count:])
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluation:
+    """Everything at one point. `bound`: `γ`; `potential`: see the module docstring.
+
+    `z`, `x`: the stationary point of the quadratic, in `ẑ` and `ξ`.
+    """
+
+    multipliers: Multipliers
+    bound: float
+    potential: float
+    z: np.ndarray
+    x: np.ndarray
+    K: np.ndarray
+    J: np.ndarray
+    G: np.ndarray
+    Q: np.ndarray
+    factor: np.ndarray
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class ShorDual:
+    """The dual function; `A (k, k)`, `B (k, n)`, `e (k,)`, objective `on_z (k,)`, `on_x (n,)`."""
+
+    A: np.ndarray
+    B: np.ndarray
+    e: np.ndarray
+    on_z: np.ndarray
+    on_x: np.ndarray
+
+    def uniform(self, sigma: float, products: float) -> Multipliers:
+        """All equal. Strictly feasible: `ρẑ² + tẑŝ + νŝ²` is positive where `t² < 4ρν`."""
+        k, n = self.B.shape
+        return Multipliers(np.full(n, sigma), np.full(3 * k, products))
+
+    def evaluate(self, multipliers: Multipliers, tau: float) -> Evaluation | None:
+        """`None` where the quadratic part is not positive definite."""
+        A, B, e = self.A, self.B, self.e
+        k = e.size
+        sigma = multipliers.sigma
+        t, rho, nu = multipliers.products.reshape(3, k)
+        scaled = B / sigma
+        K = scaled @ B.T
+        root = np.sqrt(nu)
+        try:
+            inner = np.linalg.cholesky(np.eye(k) + root[:, None] * K * root)
+            J = root[:, None] * cho_solve((inner, True), np.diag(root), check_finite=False)
+            inside = np.eye(k) - J @ K
+            G = np.diag(0.5 * t) + nu[:, None] * A
+            Q = K @ inside
+            weighted = t[:, None] * A
+            H = 0.5 * (weighted + weighted.T) + np.diag(rho) + A.T @ (nu[:, None] * A)
+            H -= G.T @ Q @ G
+            factor = np.linalg.cholesky(0.5 * (H + H.T))
+        except np.linalg.LinAlgError:
+            return None
+        linear_z = 0.5 * (-self.on_z - t * e - rho - A.T @ (nu + 2.0 * nu * e))
+        pull = nu + 2.0 * nu * e  # the linear part of the inputs is (Bᵀ pull - w) / 2
+        along = 0.5 * (J @ (scaled @ self.on_x) + inside @ pull)
+        projected = -0.5 * (scaled @ self.on_x) + K @ along
+        z = cho_solve((factor, True), linear_z + G.T @ projected, check_finite=False)
+        along = along + inside @ (G @ z)
+        x = (B.T @ along - 0.5 * self.on_x) / sigma
+        bound = 0.5 * float(pull @ (B @ x) - self.on_x @ x) + float(linear_z @ z)
+        bound += float(sigma.sum() - nu @ (e * e + e))
+        if not np.isfinite(bound):
+            return None
+        log_det = 2.0 * float(np.log(np.diag(factor)).sum())
+        potential = tau * bound - log_det - float(np.log(multipliers.products).sum())
+        potential -= INPUT_BARRIER * float(np.log(sigma).sum())
+        return Evaluation(multipliers, bound, potential, -z, -x, K, J, G, Q, factor)
+
+    def derivatives(self, at: Evaluation, tau: float) -> tuple[np.ndarray, np.ndarray]:
+        """Gradient `(n + 3 k,)` and a positive definite model of the Hessian, in logarithms.
+
+        The model is the exact Hessian except for the terms `max(0, gradient)` on the diagonal,
+        which the change to logarithms brings with either sign.
+        """
+        A, B = self.A, self.B
+        k, n = B.shape
+        sigma = at.multipliers.sigma
+        L = B.T / sigma[:, None]
+        zz = cho_solve((at.factor, True), np.eye(k), check_finite=False)
+        inside = np.eye(k) - at.J @ at.K
+        E = inside @ at.G
+        EI = E @ zz
+        EIE = EI @ E.T
+        low = EIE - at.J
+        xz = L @ EI
+        za = zz @ A.T - xz.T @ B.T
+        xa = xz @ A.T - L - L @ (low @ at.K)
+        aa = A @ za - B @ xa
+        own = L @ inside  # X⁻¹Bᵀ, to take log det X out again
+        z, x = at.z, at.x
+        s = A @ z - B @ x - self.e
+        coupled = (L @ EIE) @ L.T
+        inverse = -(L @ at.J) @ L.T
+        inverse[np.diag_indices(n)] += 1.0 / sigma
+
+        gradient = -np.concatenate(
+            [
+                np.diag(coupled) + tau * (x * x - 1.0),
+                np.diag(za) + tau * z * s,
+                np.diag(zz) + tau * (z * z - z),
+                np.diag(aa) - np.diag(at.Q) + tau * (s * s - s),
+            ]
+        )
+        scale = np.concatenate([sigma, at.multipliers.products])
+        barrier = np.concatenate([np.full(n, INPUT_BARRIER), np.ones(3 * k)])
+        gradient -= barrier / scale
+        blocks = _HessianBlocks(zz, za, aa, xz, xa, own, coupled, inverse, at.Q, z, s, x, tau)
+        hessian = blocks.assemble()
+        gradient = gradient * scale
+        hessian *= scale[:, None]
+        hessian *= scale
+        hessian[np.diag_indices(n + 3 * k)] += barrier + np.maximum(gradient, 0.0)
+        return gradient, hessian
+
+    def newton(self, at: Evaluation, tau: float) -> tuple[np.ndarray, float] | None:
+        """The Newton step `(n + 3 k,)` in logarithms and its decrement; `None` if it fails."""
+        gradient, hessian = self.derivatives(at, tau)
+        try:
+            factor = cho_factor(hessian, lower=True, overwrite_a=True, check_finite=False)
+        except np.linalg.LinAlgError:
+            return None
+        step = -cho_solve(factor, gradient, check_finite=False)
+        decrease = -float(gradient @ step)
+        if not np.isfinite(decrease):
+            return None
+        return step, float(np.sqrt(max(decrease, 0.0)))
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class _HessianBlocks:
+    """Gram matrices of the inverse quadratic part in the directions that the constraints use.
+
+    `zz, za, aa (k, k)`, `xz, xa (n, k)`: between `ẑ_i` (z), the gradient of `ŝ_i` (a), `ξ_j` (x).
+    `own (n, k)`: `X⁻¹Bᵀ`; `coupled (n, n)`: input block of the inverse less `inverse = X⁻¹`.
+    `z, s, x`: values at the stationary point.
+    """
+
+    zz: np.ndarray
+    za: np.ndarray
+    aa: np.ndarray
+    xz: np.ndarray
+    xa: np.ndarray
+    own: np.ndarray
+    coupled: np.ndarray
+    inverse: np.ndarray
+    Q: np.ndarray
+    z: np.ndarray
+    s: np.ndarray
+    x: np.ndarray
+    tau: float
+
+    def assemble(self) -> np.ndarray:
+        """The Hessian in `(σ, t, ρ, ν)`, without the logarithms of the multipliers."""
+        n, k = self.xz.shape
+        inputs, t, rho, nu = (
+            slice(0, n),
+            slice(n, n + k),
+            slice(n + k, n + 2 * k),
+            slice(n + 2 * k, n + 3 * k),
+        )
+        zz, za, aa, xz, xa, tau = self.zz, self.za, self.aa, self.xz, self.xa, self.tau
+        z, s = self.z, self.s
+        mid_z, mid_s, x = z - 0.5, s - 0.5, self.x[:, None]
+        H = np.empty((n + 3 * k, n + 3 * k))
+        # log det of the whole minus log det X, and twice tau times the Gram of the residuals
+        H[inputs, inputs] = self.coupled * (self.coupled + 2.0 * self.inverse)
+        H[inputs, inputs] += 2.0 * tau * (x * self.x) * (self.coupled + self.inverse)
+        H[inputs, t] = xz * xa + tau * x * (xz * s + xa * z)
+        H[inputs, rho] = xz * xz + 2.0 * tau * x * xz * mid_z
+        H[inputs, nu] = xa * xa - self.own * self.own + 2.0 * tau * x * xa * mid_s
+        H[t, t] = 0.5 * (zz * aa + za * za.T) + 0.5 * tau * (
+            zz * np.outer(s, s) + za * np.outer(s, z) + za.T * np.outer(z, s) + aa * np.outer(z, z)
+        )
+        H[t, rho] = zz * za.T + tau * (zz * s[:, None] + za.T * z[:, None]) * mid_z
+        H[t, nu] = za * aa + tau * (za * s[:, None] + aa * z[:, None]) * mid_s
+        H[rho, rho] = zz * zz + 2.0 * tau * zz * np.outer(mid_z, mid_z)
+        H[rho, nu] = za * za + 2.0 * tau * za * np.outer(mid_z, mid_s)
+        H[nu, nu] = aa * aa - self.Q * self.Q + 2.0 * tau * aa * np.outer(mid_s, mid_s)
+        for row, column in ((t, inputs), (rho, inputs), (nu, inputs), (rho, t), (nu, t), (nu, rho)):
+            H[row, column] = H[column, row].T
+        return H
