@@ -270,8 +270,10 @@ def test_certainly_empty_set_needs_no_engine_and_nothing_else_does():
     raw = raw_system(np.random.default_rng(48), "plain", 3, 1, 1)
     empty = Box.from_floats(np.array([1.0]), np.array([0.0]))
     box = Box.from_floats(np.array([0.0]), np.array([1.0]))
-    # Empty, but not by its bounds alone: must stay an obligation.
-    cut = Intersection((box, HalfSpace(1, {0: Fraction(1)}, Fraction(1), False)))
+    # Empty, but by no part alone: must stay an obligation.
+    low = HalfSpace(1, {0: Fraction(1)}, Fraction(-1, 4), False)
+    high = HalfSpace(1, {0: Fraction(-1)}, Fraction(3, 4), False)
+    cut = Intersection((box, low, high))
     row = [constraint({0: 1.0}, 1.0)]
     system = raw.build()
     problem = build_problem(system, query_of([(empty, row)], 1, 1), "float32")
