@@ -54,6 +54,17 @@ def _matmul(s: Sketch) -> None:
     s.then("MatMul", [s.name, s.weight(s.shape[-1], columns)], (*s.shape[:-1], columns))
 
 
+def _wide_matmul(s: Sketch) -> None:
+    """A product in the other precision, between casts."""
+    own, columns = s.dtype, int(s.rng.integers(1, 6))
+    shape = (*s.shape[:-1], columns)
+    s.dtype = np.float64 if own is np.float32 else np.float32
+    s.then("Cast", [s.name], s.shape, to=helper.np_dtype_to_tensor_dtype(np.dtype(s.dtype)))
+    s.then("MatMul", [s.name, s.weight(s.shape[-1], columns)], shape)
+    s.dtype = own
+    s.then("Cast", [s.name], shape, to=helper.np_dtype_to_tensor_dtype(np.dtype(own)))
+
+
 def _left_matmul(s: Sketch) -> None:
     rows = int(s.rng.integers(1, 4))
     s.then("MatMul", [s.weight(rows, s.shape[-2]), s.name], (*s.shape[:-2], rows, s.shape[-1]))
@@ -211,7 +222,7 @@ _ANY_RANK = (
     *(_reduce(name) for name in ("ReduceSum", "ReduceMean")),
     *(_pad(mode) for mode in ("constant", "wrap", "edge")),
     *(_reversed_subtraction, _residual, _transpose, _squeeze, _slice, _concat, _gather, _split),
-    *(_batch_normalization, _matmul),
+    *(_batch_normalization, _matmul, _wide_matmul),
 )
 _VECTORS = (*_ANY_RANK, _gemm, _gemm, _mondeq, _mondeq)
 _IMAGES = (

@@ -71,3 +71,16 @@ def test_export_leaves_the_module_alone(tmp_path):
 def test_export_keeps_no_paths_of_this_machine():
     net, x, _ = _dense()
     assert str(__file__).encode() not in export_module(net, x).SerializeToString()
+
+
+def test_wide_products_shrink_the_error_budget(tmp_path):
+    from vnn_mondeq.budget import bound_model_error
+
+    torch.manual_seed(0)
+    net, x = nn.Sequential(MonDEQ(300, 5), nn.Linear(5, 2)), torch.rand(2, 300)
+    shifts = []
+    for wide in (False, True):
+        export_module(net, x, tmp_path / "model.onnx", wide=wide)
+        system = load(tmp_path / "model.onnx").system
+        shifts.append(bound_model_error(system, np.zeros(300), np.ones(300), 2.0**-24).z_shift)
+    assert 0.0 < shifts[1] < 0.05 * shifts[0]

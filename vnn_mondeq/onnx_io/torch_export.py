@@ -21,6 +21,7 @@ from vnn_mondeq.onnx_io.attach import attach_solver
 from vnn_mondeq.onnx_io.operator import DOMAIN, OPSET, VERSION
 from vnn_mondeq.onnx_io.save import save
 from vnn_mondeq.onnx_io.schema import schema
+from vnn_mondeq.onnx_io.wide import widen_products
 from vnn_mondeq.training import fixpoint_op
 from vnn_mondeq.training.layers import MonDEQConv
 
@@ -32,6 +33,7 @@ def export_module(
     *,
     input_name: str = "x",
     output_name: str = "y",
+    wide: bool = True,
 ) -> onnx.ModelProto:
     """The ONNX model of `module`, with a symbolic batch dimension `N`; written to `path` if given.
 
@@ -40,6 +42,9 @@ def export_module(
     - `module`: any module that `torch.onnx.export` can export, with one tensor in and one out;
       left unchanged. It is exported for inference.
     - `example_input`: one batch, first dimension the batch.
+
+    - `wide`: let fully connected layers compute in double precision between casts, so that
+      proofs need not allow for hundreds of float32 roundings (`vnn_mondeq.onnx_io.wide`).
 
     **Raises** `ModelError` when a monDEQ layer's weights are not plain parameters in the export.
     """
@@ -63,6 +68,8 @@ def export_module(
             verbose=False,
         )
     model = attach_solver(_plain(program.model_proto))
+    if wide and example_input.dtype == torch.float32:
+        model = widen_products(model)
     onnx.checker.check_model(model, full_check=True)
     if path is not None:
         save(model, path)
