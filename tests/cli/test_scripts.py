@@ -136,7 +136,8 @@ def test_stdin_is_left_alone(instance, folder, tmp_path):
     reader = tmp_path / "loop.sh"
     reader.write_text(
         "while read row; do\n"
-        f'    "{tmp_path}/tool/run_instance.sh" v1 toy "{folder}/model.onnx" "{folder}/safe1.0.vnnlib" '
+        f'    "{tmp_path}/tool/run_instance.sh" v1 toy '
+        f'"{folder}/model.onnx" "{folder}/safe1.0.vnnlib" '
         "$row.txt 20\n"
         f'    "{ROOT}/prepare_instance.sh" v1 toy a b\n'
         "done\n"
