@@ -29,7 +29,6 @@ LEVELS: dict[str, int] = {
     "attack": 5,
     "bounds": 5,
     "craft": 5,
-    "sdp": 5,
     "sdp": 6,  # strengthens the boxes that bounds/ proves
     # above the rooms
     "budget": 6,
