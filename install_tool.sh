@@ -9,5 +9,8 @@ if [ "$#" -lt 1 ] || [ "$1" != v1 ]; then
     exit 2
 fi
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
-make -C "$here" .venv/.installed < /dev/null
+python=${PYTHON:-python3}
+"$python" -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "needs Python 3.11")'
+[ -x "$here/.venv/bin/python" ] || "$python" -m venv "$here/.venv" < /dev/null
+"$here/.venv/bin/python" -m pip install --quiet --editable "$here" < /dev/null
 "$here/.venv/bin/vnn-mondeq" --version
