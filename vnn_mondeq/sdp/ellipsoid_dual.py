@@ -1,0 +1,395 @@
+"""The minimum-volume ellipsoid as a function of the multipliers alone.
+
+Letters: `ξ (n,)` inputs, `ẑ (k,)`, `ŝ = Aẑ - Bξ - e` (`phases.py`), outputs `y = Cẑ + Dξ + c`, `q` of
+them, `E = [D, C]`. Chen, Lasserre, Magron, Pauwels (NeurIPS 2021), section 3.3, ask for
+
+    max log det P   s.t.   1 - ‖P y + p‖² - Σ_i θ_i g_i(ξ, ẑ)  non-negative as a quadratic,  θ >= 0
+
+where `g_i >= 0` on every fixpoint. For fixed `θ` the best `P` and `p` have a closed form. Write
+`-Σ θ_i g_i = [1; w]ᵀ [·, fᵀ; f, X] [1; w]`, `w = (ξ, ẑ)`, with `X` positive definite. Then every
+fixpoint lies in the ellipsoid `(w - w₀)ᵀ X (w - w₀) <= γ`, where `w₀ = -X⁻¹f` and `γ = max_w Σ θ_i g_i(w)`,
+and the smallest ellipsoid that contains its image under `y` is that image itself:
+
+    (y - y₀)ᵀ Y⁻¹ (y - y₀) <= γ,    Y = E X⁻¹ Eᵀ,    y₀ = y(w₀),    log det P = -½ (q log γ + log det Y)
+
+so `P` (55 unknowns for ten classes) and `p` drop out, and the semidefinite constraint with them.
+`log det P` does not change when `θ` is scaled, and minimising `γ + log det Y / q` finds the scale with
+`γ = 1`; this function is convex in `θ` (`Y⁻¹` is a Schur complement of `X`, matrix-concave).
+
+**The potential** is `τ (γ + log det Y / q) - log det H - Σ log u`, `H` the Schur complement of the input
+block in `X`, `u` the multipliers of neurons (`shor.py` says why inputs need no barrier); the step
+is Newton's in logarithms. All derivatives are products of Gram matrices of `X⁻¹` and of
+`Π = X⁻¹Eᵀ Y⁻¹ E X⁻¹`:  `∂_i log det Y = -tr(X_i Π)`, `∂_ij log det Y = tr(X_i (2 X⁻¹ - Π) X_j Π)`.
+"""
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve, solve_triangular
+
+from vnn_mondeq.sdp.ellipsoid_products import QUADRATIC_SIGN, Family, Products
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class OutputForm:
+    """`ŝ = Aẑ - Bξ - e` and `y = Cẑ + Dξ + c` over a set of scaled inputs.
+
+    - `owner (n,)`: input number `j` has the multiplier `u[owner[j]]` in `-Σ u_o (1 - Σ_j ξ_j²)`, the
+      inner sum over the inputs of one owner. One owner each: a box; one for several: a ball.
+    """
+
+    A: np.ndarray
+    B: np.ndarray
+    e: np.ndarray
+    C: np.ndarray
+    D: np.ndarray
+    c: np.ndarray
+    owner: np.ndarray
+
+    @property
+    def groups(self) -> int:
+        """Number of multipliers of the input set."""
+        return int(self.owner.max(initial=-1)) + 1
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Matrices:
+    """What the multipliers of the products add up to; see `EllipsoidDual.evaluate`."""
+
+    T: np.ndarray
+    rho: np.ndarray
+    nu: np.ndarray
+    mu: np.ndarray
+    pull: np.ndarray
+    constant: float
+
+
+def gather(products: Products, values: np.ndarray, e: np.ndarray) -> Matrices:
+    """Matrices of the quadratic `-Σ values · g` for `values (m,)`."""
+    k = e.size
+    i, j, family = products.i, products.j, products.family
+    T = np.zeros((k, k))
+    crossing = (family == Family.COMPLEMENTARITY) | (family == Family.CROSS)
+    signed = values * QUADRATIC_SIGN[family]
+    np.add.at(T, (i[crossing], j[crossing]), signed[crossing])
+
+    def total(kind: Family) -> np.ndarray:
+        chosen = family == kind
+        return np.bincount(i[chosen], values[chosen], minlength=k)
+
+    nu, sign_s = total(Family.S_CAP), total(Family.S_SIGN)
+    pull = nu * (1.0 + 2.0 * e) + sign_s
+    constant = float(nu @ (e * e + e) + sign_s @ e)
+    return Matrices(T, total(Family.Z_CAP), nu, total(Family.Z_SIGN), pull, constant)
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Point:
+    """Everything at one choice of multipliers.
+
+    - `inputs (groups,)`, `free (r,)`: the multipliers.
+    - `level`: `γ`. `log_det`: `log det P`, larger is a smaller ellipsoid. `potential`: at some `τ`.
+    - `z`, `x`: the centre `w₀`. `shape (q, q)`: `Y`, `root` its Cholesky factor.
+    - `on_x`, `on_z`: `X⁻¹Eᵀ`, `(n, q)` and `(k, q)`.
+    """
+
+    inputs: np.ndarray
+    free: np.ndarray
+    level: float
+    log_det: float
+    potential: float
+    z: np.ndarray
+    x: np.ndarray
+    shape: np.ndarray
+    root: np.ndarray
+    on_x: np.ndarray
+    on_z: np.ndarray
+    sigma: np.ndarray
+    K: np.ndarray
+    J: np.ndarray
+    G: np.ndarray
+    Q: np.ndarray
+    factor: np.ndarray
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class EllipsoidDual:
+    """The function of the module's docstring."""
+
+    form: OutputForm
+    products: Products
+
+    def evaluate(self, inputs: np.ndarray, free: np.ndarray, tau: float) -> Point | None:
+        """`None` where `X` is not positive definite (in floating point)."""
+        form = self.form
+        A, B, e, C, D = form.A, form.B, form.e, form.C, form.D
+        k = e.size
+        sigma = inputs[form.owner]
+        terms = gather(self.products, self.products.multipliers(free), e)
+        scaled = B / sigma
+        K = scaled @ B.T
+        root_nu = np.sqrt(terms.nu)
+        try:
+            inner = np.linalg.cholesky(np.eye(k) + root_nu[:, None] * K * root_nu)
+            J = root_nu[:, None] * _solve(inner, np.diag(root_nu))
+            inside = np.eye(k) - J @ K
+            G = 0.5 * terms.T.T + terms.nu[:, None] * A
+            Q = K @ inside
+            weighted = terms.T @ A
+            H = 0.5 * (weighted + weighted.T) + np.diag(terms.rho) + A.T @ (terms.nu[:, None] * A)
+            H -= G.T @ Q @ G
+            factor = np.linalg.cholesky(0.5 * (H + H.T))
+            linear_z = 0.5 * (-terms.T @ e - terms.rho - terms.mu - A.T @ terms.pull)
+            along = 0.5 * (inside @ terms.pull)
+            z = _solve(factor, linear_z + G.T @ (K @ along))
+            x = scaled.T @ (along + inside @ (G @ z))
+            level = 0.5 * float(terms.pull @ (B @ x)) + float(linear_z @ z)
+            level += float(inputs.sum()) - terms.constant
+            thin = D / sigma
+            crossed = B @ thin.T
+            on_z = _solve(factor, C.T + G.T @ (inside.T @ crossed))
+            on_x = thin.T - scaled.T @ (J @ crossed - inside @ (G @ on_z))
+            shape = D @ on_x + C @ on_z
+            shape = 0.5 * (shape + shape.T)
+            root = np.linalg.cholesky(shape)
+        except np.linalg.LinAlgError:
+            return None
+        q = form.c.size
+        log_shape = 2.0 * float(np.log(np.diag(root)).sum())
+        if not (level > 0.0 and np.isfinite(level) and np.isfinite(log_shape)):
+            return None
+        log_small = 2.0 * float(np.log(np.diag(factor)).sum())
+        potential = tau * (level + log_shape / q) - log_small - float(np.log(free).sum())
+        return Point(
+            inputs=inputs,
+            free=free,
+            level=level,
+            log_det=-0.5 * (q * float(np.log(level)) + log_shape),
+            potential=potential,
+            z=-z,
+            x=-x,
+            shape=shape,
+            root=root,
+            on_x=on_x,
+            on_z=on_z,
+            sigma=sigma,
+            K=K,
+            J=J,
+            G=G,
+            Q=Q,
+            factor=factor,
+        )
+
+    def ellipsoid(self, at: Point) -> tuple[np.ndarray, np.ndarray]:
+        """`P (q, q)` symmetric positive definite, `p (q,)`: outputs have `‖P y + p‖₂ <= 1`."""
+        values, vectors = np.linalg.eigh(at.shape)
+        P = (vectors / np.sqrt(values * at.level)) @ vectors.T
+        P = 0.5 * (P + P.T)
+        center = self.form.C @ at.z + self.form.D @ at.x + self.form.c
+        return P, -P @ center
+
+    def newton(self, at: Point, tau: float) -> tuple[np.ndarray, float] | None:
+        """The step `(groups + r,)` in logarithms and its decrement; `None` where it fails."""
+        gradient, hessian = Derivatives.at(self, at, tau).in_logarithms()
+        try:
+            factor = cho_factor(hessian, lower=True, overwrite_a=True, check_finite=False)
+        except np.linalg.LinAlgError:
+            return None
+        step = -cho_solve(factor, gradient, check_finite=False)
+        decrease = -float(gradient @ step)
+        if not np.isfinite(decrease):
+            return None
+        return step, float(np.sqrt(max(decrease, 0.0)))
+
+
+def _solve(factor: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Solve with a lower Cholesky factor; empty systems have empty solutions."""
+    if factor.shape[0] == 0:
+        return np.zeros(right.shape)
+    return cho_solve((factor, True), right, check_finite=False)
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Derivatives:
+    """Gram matrices of `X⁻¹` in the directions that constraints use, and what follows from them.
+
+    Directions: `ξ_j` (n of them), then `ẑ_i` and the gradients of `ŝ_i` (`2 k`, "neuron" below).
+
+    - `inner (2k, 2k)`, `mixed (n, 2k)`, `outer (n, n)`: `X⁻¹`.
+    - `own_inner`, `own_mixed`, `own_outer`: the same for the inverse of the input block alone.
+    - `image_neuron (2k, q)`, `image_input (n, q)`: factors of `Π`.
+    """
+
+    dual: EllipsoidDual
+    point: Point
+    tau: float
+    inner: np.ndarray
+    mixed: np.ndarray
+    outer: np.ndarray
+    own_inner: np.ndarray
+    own_mixed: np.ndarray
+    own_outer: np.ndarray
+    image_neuron: np.ndarray
+    image_input: np.ndarray
+
+    @classmethod
+    def at(cls, dual: EllipsoidDual, at: Point, tau: float) -> "Derivatives":
+        A, B = dual.form.A, dual.form.B
+        k, n = B.shape
+        L = B.T / at.sigma[:, None]
+        zz = _solve(at.factor, np.eye(k))
+        inside = np.eye(k) - at.J @ at.K
+        reach = inside @ at.G
+        reach_zz = reach @ zz
+        coupling = reach_zz @ reach.T
+        xz = L @ reach_zz
+        za = zz @ A.T - xz.T @ B.T
+        xa = xz @ A.T - L - L @ ((coupling - at.J) @ at.K)
+        aa = A @ za - B @ xa
+        own_outer = -(L @ at.J) @ L.T
+        own_outer[np.diag_indices(n)] += 1.0 / at.sigma
+        none = np.zeros((k, k))
+        image_a = A @ at.on_z - B @ at.on_x
+        images = np.vstack([at.on_x, at.on_z, image_a])
+        images = solve_triangular(at.root, images.T, lower=True, check_finite=False).T
+        return cls(
+            dual,
+            at,
+            tau,
+            inner=np.block([[zz, za], [za.T, 0.5 * (aa + aa.T)]]),
+            mixed=np.hstack([xz, xa]),
+            outer=(L @ coupling) @ L.T,
+            own_inner=np.block([[none, none], [none, at.Q]]),
+            own_mixed=np.hstack([np.zeros((n, k)), L @ inside]),
+            own_outer=own_outer,
+            image_neuron=images[n:],
+            image_input=images[:n],
+        )
+
+    def factors(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Positions among the neuron directions of left and right factors, and signs `(m,)`."""
+        products, k = self.dual.products, self.dual.form.e.size
+        of_s = (products.family == Family.S_CAP) | (products.family == Family.S_SIGN)
+        of_z = (products.family == Family.Z_CAP) | (products.family == Family.Z_SIGN)
+        left = np.where(of_s, k + products.i, products.i)
+        right = np.where(of_z, products.j, k + products.j)
+        return left, right, QUADRATIC_SIGN[products.family]
+
+    def slopes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """At the centre: values of the functions, and their gradients' weights on left, right."""
+        form, products, at = self.dual.form, self.dual.products, self.point
+        z, s = at.z, form.A @ at.z - form.B @ at.x - form.e
+        zi, si, zj, sj = z[products.i], s[products.i], z[products.j], s[products.j]
+        one, zero = np.ones(zi.size), np.zeros(zi.size)
+        by_family = (
+            (-zi * si, -si, -zi),
+            (zi - zi * zi, 0.5 - zi, 0.5 - zi),
+            (si - si * si, 0.5 - si, 0.5 - si),
+            (zi * sj, sj, zi),
+            (zj, one, zero),
+            (si, one, zero),
+        )
+        chosen = [products.family == family for family in Family]
+        value, on_left, on_right = (
+            np.select(chosen, [entry[part] for entry in by_family], 0.0) for part in range(3)
+        )
+        return value, on_left, on_right
+
+    def prices(self) -> np.ndarray:
+        """`(k, k)`: derivative of the potential over `τ` by a multiplier of `ẑ_i ŝ_j` not in use.
+
+        Negative entries are products that the relaxation violates.
+        """
+        form, at, k = self.dual.form, self.point, self.dual.form.e.size
+        s = form.A @ at.z - form.B @ at.x - form.e
+        share = 1.0 / form.c.size
+        image = self.image_neuron @ self.image_neuron.T
+        moment = share * image + (self.inner - self.own_inner) / self.tau
+        return np.outer(at.z, s) + moment[:k, k:]
+
+    def gradient(self) -> np.ndarray:
+        """`(n + m,)`, before multipliers are shared and without the logarithms."""
+        weight = self.tau / self.dual.form.c.size
+        left, right, sign = self.factors()
+        value, _, _ = self.slopes()
+        on_inputs = -self.tau * self.point.x**2
+        on_inputs -= weight * (self.image_input**2).sum(axis=1) + np.diag(self.outer)
+        image = np.einsum("iq,iq->i", self.image_neuron[left], self.image_neuron[right])
+        barrier = (self.inner - self.own_inner)[left, right]
+        return np.concatenate([on_inputs, self.tau * value - sign * (weight * image + barrier)])
+
+    def hessian(self) -> np.ndarray:
+        """`(n + m, n + m)`, likewise; exact."""
+        tau, x = self.tau, self.point.x
+        weight = tau / self.dual.form.c.size
+        n = x.size
+        left, right, sign = self.factors()
+        _, on_left, on_right = self.slopes()
+        full = np.empty((n + left.size, n + left.size))
+
+        image = self.image_input @ self.image_input.T
+        outer = self.outer + self.own_outer
+        block = self.outer * (outer + self.own_outer)
+        block += weight * image * (2.0 * outer - image)
+        block += 2.0 * tau * np.outer(x, x) * outer
+        full[:n, :n] = block
+
+        mixed_image = self.mixed - self.image_input @ self.image_neuron.T
+        parts = ((1.0 + weight, self.mixed), (-weight, mixed_image), (-1.0, self.own_mixed))
+        side = sum(factor * (gram[:, left] * gram[:, right]) for factor, gram in parts) * sign
+        side -= tau * x[:, None] * (self.mixed[:, left] * on_left + self.mixed[:, right] * on_right)
+        full[:n, n:] = side
+        full[n:, :n] = side.T
+
+        inner_image = self.inner - self.image_neuron @ self.image_neuron.T
+        parts = ((1.0 + weight, self.inner), (-weight, inner_image), (-1.0, self.own_inner))
+        block = sum(0.5 * factor * _paired(gram, left, right) for factor, gram in parts)
+        block *= np.outer(sign, sign)
+        slope = (self.inner[:, left] * on_left + self.inner[:, right] * on_right).T
+        block += 0.5 * tau * (slope[:, left] * on_left + slope[:, right] * on_right)
+        full[n:, n:] = block
+        return full
+
+    def in_logarithms(self) -> tuple[np.ndarray, np.ndarray]:
+        """Gradient and a positive definite model of the Hessian in the logarithms of multipliers.
+
+        The model is exact but for the terms `max(0, gradient)` on the diagonal, which the change to
+        logarithms brings with either sign.
+        """
+        point, products, form = self.point, self.dual.products, self.dual.form
+        n, groups = form.owner.size, form.groups
+        scale = np.concatenate([point.sigma, products.multipliers(point.free)])
+        owner = np.concatenate([form.owner, groups + products.owner])
+        gradient, hessian = self.gradient() * scale, self.hessian()
+        hessian *= scale[:, None]
+        hessian *= scale
+        gradient = np.bincount(owner, gradient, minlength=groups + products.free)
+        # The constant of a group counts once, however many inputs share it.
+        gradient[:groups] += self.tau * point.inputs
+        if owner.size > gradient.size:
+            hessian = _summed(hessian, owner, gradient.size)
+        barrier = np.concatenate([np.zeros(groups), np.ones(products.free)])
+        gradient -= barrier
+        floor = np.concatenate([1e-9 * self.tau * point.inputs, np.zeros(products.free)])
+        hessian[np.diag_indices(gradient.size)] += np.maximum(gradient, 0.0) + barrier + floor
+        return gradient, hessian
+
+
+def _paired(gram: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """`g(l_f, l_h) g(r_f, r_h) + g(l_f, r_h) g(r_f, l_h)` for all pairs of products `f, h`."""
+    by_left, by_right = gram[left], gram[right]
+    return by_left[:, left] * by_right[:, right] + by_left[:, right] * by_right[:, left]
+
+
+def _summed(matrix: np.ndarray, owner: np.ndarray, count: int) -> np.ndarray:
+    """Rows and columns of one owner added up."""
+    from scipy.sparse import csr_matrix
+
+    ones = csr_matrix((np.ones(owner.size), (owner, np.arange(owner.size))), (count, owner.size))
+    return np.ascontiguousarray(ones @ (ones @ matrix).T)
