@@ -111,7 +111,7 @@ def test_bound_lies_between_the_exact_value_and_the_strips(kind):
             AscentSettings(),
             Deadline.never(),
         )
-        proved = -(found.bound + constant) + raw.g[0]
+        proved = -(found.best.bound + constant) + raw.g[0]
         exact = LinearOracle(raw.W, raw.U, raw.b, BOX.lower, BOX.upper).minimum(
             raw.G[0], raw.H[0], raw.g[0]
         )

@@ -9,7 +9,11 @@ from typing import final
 import numpy as np
 
 from vnn_mondeq.deadline import Deadline
-from vnn_mondeq.sdp.shor import Evaluation, Multipliers, ShorDual
+from vnn_mondeq.sdp.shor import INPUT_BARRIER, Evaluation, ShorDual
+
+SLACK = 1.5
+"""Points of decrement up to `centred` are near the central path, not on it: the optimum may lie
+this many gaps below their bound."""
 
 
 @final
@@ -22,7 +26,7 @@ class AscentSettings:
     - `growth`: factor between path parameters.
     - `centred`: Newton decrement at which a point counts as central.
     - `reach`: largest change of a logarithm in one step.
-    - `gap`: stop once `4 k / tau` is below this, in units of the objective.
+    - `gap`: stop once the gap is below this, for an objective of unit norm.
     - `steps`: limit of Newton steps.
     - `scales`: uniform multipliers tried as starts.
     """
@@ -46,10 +50,9 @@ class AscentSettings:
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Ascent:
-    """The best multipliers found, their bound (plain float64), and the Newton steps spent."""
+    """The best point found (its bound in plain float64), and the Newton steps spent."""
 
-    multipliers: Multipliers
-    bound: float
+    best: Evaluation
     steps: int
 
 
@@ -59,7 +62,10 @@ def ascend(
     settings: AscentSettings,
     deadline: Deadline,
 ) -> Ascent | None:
-    """Lower the bound until it is below `target`, the path ends, or steps or time run out.
+    """Lower the bound until it is below `target`, or hopeless, or steps or time run out.
+
+    Hopeless: at a central point the optimum lies at most the gap below the bound, so where even
+    that misses the target the rest of the path is not walked.
 
     **Returns** `None` when no start is feasible in floating point.
 
@@ -68,7 +74,7 @@ def ascend(
     Newton needs ten times the steps to lift them.
     """
     unit = float(np.linalg.norm(dual.on_z) + np.linalg.norm(dual.on_x)) or 1.0
-    tau, last = settings.tau / unit, 4 * dual.e.size / (settings.gap * unit)
+    tau, weight = settings.tau / unit, 4 * dual.e.size + INPUT_BARRIER * dual.on_x.size
     at = _best_start(dual, tau, settings)
     if at is None:
         return None
@@ -82,20 +88,17 @@ def ascend(
         step, decrement = newton
         length = min(1.0, settings.reach / max(float(np.max(np.abs(step))), 1e-300))
         moved = _backtrack(dual, at, step, length, tau)
-        if moved is None:
-            if tau > last:
-                break
-            tau *= settings.growth
-            at = dual.evaluate(at.multipliers, tau) or at
-            continue
-        at, taken = moved
+        at, taken = moved or (at, 0.0)
         best = min(best, at, key=lambda point: point.bound)
-        if decrement < settings.centred and taken > 0.3:
-            if tau > last:
-                break
-            tau *= settings.growth
-            at = dual.evaluate(at.multipliers, tau) or at
-    return Ascent(best.multipliers, best.bound, steps)
+        central = decrement < settings.centred and taken > 0.3
+        if not central and moved is not None:
+            continue
+        gap = weight / tau
+        if gap < settings.gap * unit or (central and best.bound - SLACK * gap >= target):
+            break
+        tau *= settings.growth
+        at = dual.evaluate(at.multipliers, tau) or at
+    return Ascent(best, steps)
 
 
 def _best_start(dual: ShorDual, tau: float, settings: AscentSettings) -> Evaluation | None:

@@ -16,7 +16,7 @@ from vnn_mondeq.result import AbstractEngine, CertificateCandidate, NoAnswer, Ou
 from vnn_mondeq.sdp.ascent import AscentSettings, ascend
 from vnn_mondeq.sdp.certificate import ShorCertificate, ShorProof, ShorRefutation
 from vnn_mondeq.sdp.phases import ScaledForm, scaled_form
-from vnn_mondeq.sdp.shor import Multipliers, ShorDual
+from vnn_mondeq.sdp.shor import Evaluation, ShorDual
 from vnn_mondeq.system.implicit import ImplicitSystem
 
 AIR = 1e-6
@@ -88,37 +88,54 @@ class StrengthenedShor(AbstractEngine):
         for case in open_cases:
             deadline.check()
             weights = refutations[case].weights
-            found = self._refute(obligation, form, case, weights, deadline)
+            found = bound_case(obligation, form, case, weights, self.ascent, deadline)
+            if found is None:
+                return _Strengthened((), steps, float(attempt.margins[case]))
             steps += found.steps
-            if found.margin <= 0.0:
+            if not found.margin > 0.0:
                 return _Strengthened((), steps, found.margin)
-            refutations[case] = ShorRefutation(
-                weights,
-                found.multipliers.sigma,
-                found.multipliers.products,
-                form.scale_z,
-                form.scale_s,
-            )
+            refutations[case] = found.refutation
         return _Strengthened(tuple(refutations), steps, None)
 
-    def _refute(
-        self,
-        obligation: Obligation,
-        form: ScaledForm,
-        case: int,
-        weights: np.ndarray,
-        deadline: Deadline,
-    ) -> "_Refuted":
-        rows = np.array(obligation.cases[case], dtype=int)
-        combined = obligation.rows.coefficients.take(rows).combine(weights[None, :])
-        on_z, on_x, constant = form.row(-combined.on_z[0], -combined.on_x[0])
-        constant += float(-combined.offset[0] + weights @ obligation.rows.error[rows])
-        dual = ShorDual(form.A, form.B, form.e, on_z, on_x)
-        target = -constant - AIR * (1.0 + abs(constant))
-        found = ascend(dual, target, self.ascent, deadline)
-        if found is None:
-            return _Refuted(dual.uniform(1.0, 1.0), -np.inf, 0)
-        return _Refuted(found.multipliers, target - found.bound, found.steps)
+
+def bound_case(
+    obligation: Obligation,
+    form: ScaledForm,
+    case: int,
+    weights: np.ndarray,
+    settings: AscentSettings,
+    deadline: Deadline,
+) -> "CaseBound | None":
+    """The semidefinite bound of one case's combined row; `None` if no start is feasible.
+
+    - `weights`: of the case's rows, non-negative.
+    """
+    rows = np.array(obligation.cases[case], dtype=int)
+    combined = obligation.rows.coefficients.take(rows).combine(weights[None, :])
+    on_z, on_x, constant = form.row(-combined.on_z[0], -combined.on_x[0])
+    constant += float(-combined.offset[0] + weights @ obligation.rows.error[rows])
+    dual = ShorDual(form.A, form.B, form.e, on_z, on_x)
+    target = -constant - AIR * (1.0 + abs(constant))
+    found = ascend(dual, target, settings, deadline)
+    if found is None:
+        return None
+    multipliers = found.best.multipliers
+    refutation = ShorRefutation(
+        weights, multipliers.sigma, multipliers.products, form.scale_z, form.scale_s
+    )
+    return CaseBound(refutation, target - found.best.bound, found.best, found.steps)
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class CaseBound:
+    """`margin > 0`: the refutation holds, in plain float64. `point`: where the bound is attained in
+    the relaxation; `steps`: Newton steps spent."""
+
+    refutation: ShorRefutation
+    margin: float
+    point: Evaluation
+    steps: int
 
 
 @final
@@ -129,14 +146,6 @@ class _Strengthened:
     refutations: tuple[Refutation | ShorRefutation, ...]
     steps: int
     open_margin: float | None
-
-
-@final
-@dataclass(frozen=True, slots=True, eq=False)
-class _Refuted:
-    multipliers: Multipliers
-    margin: float
-    steps: int
 
 
 def _statistics(began: float, steps: int, margin: float) -> dict[str, float]:
