@@ -81,7 +81,8 @@ class InductiveBox(AbstractEngine):
         lower, upper = inputs.bounds()
         if not (np.all(np.isfinite(lower)) and np.all(np.isfinite(upper))):
             return NoAnswer(Reason.UNBOUNDED_INPUT)
-        anchor = 0.5 * (lower + upper)
+        # Inside the set: the middle of a ball's bounding box may be far outside, once clipped.
+        anchor = inputs.project(0.5 * (lower + upper)[None])[0]
         projection = project(system, inputs)
         z = FixpointSolver(system).solve(anchor[None, :], deadline=deadline).value[0]
         z = np.maximum(z, 0.0)

@@ -14,8 +14,9 @@ from vnn_mondeq.deadline import Deadline
 BACKENDS = ("auto", "inductive", "sdp", "craft", "attack")
 """Kept equal to `vnn_mondeq.portfolio.BACKENDS` by a test; importing it would load numpy."""
 
-_ANSWER_SECONDS = 0.1
-"""How long before the time limit the backstop steps in, so that the answer is out in time."""
+_ANSWER_SECONDS = 0.25
+"""How long before the time limit the backstop steps in (a tenth of shorter limits), so that the
+answer is out and the process gone in time; a driver may count both."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -82,7 +83,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.timeout == 0.0:
         return _say_timed_out()
     limit = Deadline(arguments.started + arguments.timeout)
-    backstop = Backstop(Deadline(limit.at - _ANSWER_SECONDS), _say_timed_out)
+    stop = Deadline(limit.at - min(_ANSWER_SECONDS, 0.1 * arguments.timeout))
+    backstop = Backstop(stop, _say_timed_out)
     with backstop:
         with observing(arguments.verbose, arguments.quiet, arguments.started) as observer:
             query, result = decide(arguments.query, files, arguments.backend, limit, observer)
