@@ -170,7 +170,7 @@ def row_errors_dropped() -> list:
 def checker_without_support() -> list:
     """The input set counts as its anchor only."""
     return [
-        mock.patch.object(check._Inputs, "support", lambda self, rows: rows @ self.anchor),
+        mock.patch.object(check.ProofInputs, "support", lambda self, rows: rows @ self.anchor),
     ]
 
 
@@ -185,7 +185,7 @@ def checker_without_slack_vertex() -> list:
 
 def checker_accepts_any_round() -> list:
     return [
-        mock.patch.object(check, "_round_follows", lambda *a, **k: True),
+        mock.patch.object(check, "round_follows", lambda *a, **k: True),
         mock.patch.object(check, "_holds_at_anchor", lambda *a, **k: True),
     ]
 

@@ -77,7 +77,7 @@ def check_inductive_box(
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class _Inputs:
+class ProofInputs:
     """The convex hull of the proof set and the anchor."""
 
     proof_set: AbstractInputSet
@@ -96,7 +96,7 @@ class _Inputs:
 class CheckedBox:
     """A confirmed claim `z <= upper_z, s <= upper_s` on the input set (and at the anchor)."""
 
-    inputs: _Inputs
+    inputs: ProofInputs
     upper_z: np.ndarray
     upper_s: np.ndarray
 
@@ -112,13 +112,13 @@ def check_box(
     magnitude = np.maximum(np.maximum(np.abs(lower), np.abs(upper)), np.abs(proof.anchor))
     if not np.all(np.isfinite(magnitude)):
         return Rejection("the input set or the anchor is not bounded")
-    inputs = _Inputs(obligation.proof_inputs, proof.anchor, magnitude)
+    inputs = ProofInputs(obligation.proof_inputs, proof.anchor, magnitude)
     box_z = box_s = np.zeros(0)
     for index, claim in enumerate(proof.rounds):
-        premise_z, premise_s = (claim.upper_z, claim.upper_s) if index == 0 else (box_z, box_s)
+        premise = (claim.upper_z, claim.upper_s) if index == 0 else (box_z, box_s)
         if index == 0 and not _holds_at_anchor(system, claim, proof.anchor):
             return Rejection("the first box is not confirmed at the anchor")
-        if not _round_follows(system, inputs, claim, premise_z, premise_s, inductive=index == 0):
+        if not round_follows(system, inputs, claim, premise, inductive=index == 0):
             return Rejection(f"round {index} does not follow from its premise")
         box_z, box_s = claim.upper_z, claim.upper_s
     return CheckedBox(inputs, box_z, box_s)
@@ -174,20 +174,25 @@ def _check_obligation(
 
 def _shape_fault(system: ImplicitSystem, proof: ObligationProof) -> str | None:
     """What is wrong with the form of a proof's box, if anything; NaN and infinity included."""
-    p, d = system.neurons, system.input_size
-    if proof.anchor.shape != (d,) or not np.all(np.isfinite(proof.anchor)):
+    if proof.anchor.shape != (system.input_size,) or not np.all(np.isfinite(proof.anchor)):
         return "the anchor has the wrong shape or is not finite"
-    if p > 0 and not proof.rounds:
+    if system.neurons > 0 and not proof.rounds:
         return "there is no box"
-    for claim in proof.rounds:
-        shapes = (claim.upper_z.shape, claim.upper_s.shape, claim.for_z.shape, claim.for_s.shape)
-        if shapes != ((p,), (p,), (p, p), (p, p)):
-            return f"a round has shapes {shapes}"
-        arrays = (claim.upper_z, claim.upper_s, claim.for_z, claim.for_s)
-        if not all(np.all(np.isfinite(array)) for array in arrays):
-            return "a round has entries that are not finite"
-        if np.any(claim.upper_z < 0.0) or np.any(claim.upper_s < 0.0):
-            return "a box has a negative upper bound"
+    faults = (round_fault(system, claim) for claim in proof.rounds)
+    return next((fault for fault in faults if fault is not None), None)
+
+
+def round_fault(system: ImplicitSystem, claim: BoxRound) -> str | None:
+    """What is wrong with the form of a round, if anything."""
+    p = system.neurons
+    shapes = (claim.upper_z.shape, claim.upper_s.shape, claim.for_z.shape, claim.for_s.shape)
+    if shapes != ((p,), (p,), (p, p), (p, p)):
+        return f"a round has shapes {shapes}"
+    arrays = (claim.upper_z, claim.upper_s, claim.for_z, claim.for_s)
+    if not all(np.all(np.isfinite(array)) for array in arrays):
+        return "a round has entries that are not finite"
+    if np.any(claim.upper_z < 0.0) or np.any(claim.upper_s < 0.0):
+        return "a box has a negative upper bound"
     return None
 
 
@@ -250,7 +255,7 @@ def _approximate_fixpoint(system: ImplicitSystem, offset: np.ndarray) -> np.ndar
 
 def _dual_bounds(
     system: ImplicitSystem,
-    inputs: _Inputs,
+    inputs: ProofInputs,
     *,
     on_z: np.ndarray,
     on_s: np.ndarray,
@@ -292,19 +297,42 @@ def _dual_bounds(
     return total + (slack + closing) * SAFETY + UNDERFLOW
 
 
-def _round_follows(
+def round_follows(
     system: ImplicitSystem,
-    inputs: _Inputs,
+    inputs: ProofInputs,
     claim: BoxRound,
-    premise_z: np.ndarray,
-    premise_s: np.ndarray,
+    premise: tuple[np.ndarray, np.ndarray],
     *,
     inductive: bool,
 ) -> bool:
-    """Whether the claim of a round follows from its premise, all `2 p` bounds."""
+    """Whether the claim of a round follows from its premise `(Z, S)`, all `2 p` bounds.
+
+    `inductive`: the claim is its own premise, and every bound must be strictly below it (strictly
+    below zero where it is zero; see the module docstring).
+    """
+    bound_z, bound_s = branch_bounds(system, inputs, claim, premise)
+    if inductive:
+        fits_z, fits_s = bound_z < claim.upper_z, bound_s < claim.upper_s
+    else:
+        # z_k is 0 off the branch, so a bound below the claim, or below zero, settles it; the
+        # premise itself is another proof.
+        fits_z = (bound_z <= claim.upper_z) | (premise[0] <= claim.upper_z)
+        fits_s = (bound_s <= claim.upper_s) | (premise[1] <= claim.upper_s)
+    return bool(np.all(fits_z) and np.all(fits_s))
+
+
+def branch_bounds(
+    system: ImplicitSystem,
+    inputs: ProofInputs,
+    claim: BoxRound,
+    premise: tuple[np.ndarray, np.ndarray],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Proved bounds of every `z_k` on `s_k = 0` and every `s_k` on `z_k = 0`, at the multipliers of
+    the claim and under the premise. A negative bound: that branch does not occur."""
     p, d = system.neurons, system.input_size
     eye, zeros, no_x = np.eye(p), np.zeros((p, p)), np.zeros((p, d))
     own = np.eye(p, dtype=bool)
+    box_z, box_s = premise
     bound_z = _dual_bounds(
         system,
         inputs,
@@ -312,8 +340,8 @@ def _round_follows(
         on_s=zeros,
         on_x=no_x,
         multipliers=claim.for_z,
-        box_z=premise_z,
-        box_s=premise_s,
+        box_z=box_z,
+        box_s=box_s,
         drop_s=own,
     )
     bound_s = _dual_bounds(
@@ -323,19 +351,11 @@ def _round_follows(
         on_s=eye,
         on_x=no_x,
         multipliers=claim.for_s,
-        box_z=premise_z,
-        box_s=premise_s,
+        box_z=box_z,
+        box_s=box_s,
         drop_z=own,
     )
-    if inductive:
-        # Strictly below, and strictly below zero where the claim is zero (module docstring).
-        fits_z, fits_s = bound_z < claim.upper_z, bound_s < claim.upper_s
-    else:
-        # z_k is 0 off the branch, so a bound below the claim, or below zero, settles it; the
-        # premise itself is another proof.
-        fits_z = (bound_z <= claim.upper_z) | (premise_z <= claim.upper_z)
-        fits_s = (bound_s <= claim.upper_s) | (premise_s <= claim.upper_s)
-    return bool(np.all(fits_z) and np.all(fits_s))
+    return bound_z, bound_s
 
 
 def _margin(

@@ -71,24 +71,46 @@ def _check_obligation(
     box = check_box(system, obligation, proof.box)
     if isinstance(box, Rejection):
         return box
-    reduced: _Reduced | None = None
+    judge = CaseJudge(system, obligation, box)
     smallest = np.inf
     for case, refutation in zip(obligation.cases, proof.refutations, strict=True):
         deadline.check()
-        if isinstance(refutation, Refutation):
-            margin = refutation_margin(system, obligation, box, case, refutation)
-        else:
-            fault = weights_fault(case, refutation.weights)
-            if fault is not None:
-                return Rejection(fault)
-            reduced = reduced or _reduce(system, obligation, box)
-            margin = _shor_margin(system, obligation, reduced, case, refutation)
+        margin = judge.margin(case, refutation)
         if isinstance(margin, Rejection):
             return margin
-        if not margin > 0.0:  # also for NaN
-            return Rejection(f"a case is not refuted: its margin is {margin:.3g}")
         smallest = min(smallest, margin)
     return smallest
+
+
+@final
+@dataclass(slots=True, eq=False)
+class CaseJudge:
+    """Checks refutations of either kind under one confirmed box; forms the reduced data once."""
+
+    system: ImplicitSystem
+    obligation: Obligation
+    box: CheckedBox
+    reduced: "_Reduced | None" = None
+
+    def margin(
+        self, case: tuple[int, ...], refutation: Refutation | ShorRefutation
+    ) -> float | Rejection:
+        """The proved margin of the case, positive, or why there is none."""
+        if isinstance(refutation, Refutation):
+            margin = refutation_margin(self.system, self.obligation, self.box, case, refutation)
+        else:
+            margin = self._semidefinite(case, refutation)
+        if isinstance(margin, Rejection) or margin > 0.0:
+            return margin
+        return Rejection(f"a case is not refuted: its margin is {margin:.3g}")  # NaN as well
+
+    def _semidefinite(self, case: tuple[int, ...], refutation: ShorRefutation) -> float | Rejection:
+        fault = weights_fault(case, refutation.weights)
+        if fault is not None:
+            return Rejection(fault)
+        if self.reduced is None:
+            self.reduced = _reduce(self.system, self.obligation, self.box)
+        return _shor_margin(self.obligation, self.reduced, case, refutation)
 
 
 @final
@@ -189,7 +211,6 @@ def _refutation_fault(reduced: _Reduced, refutation: ShorRefutation) -> str | No
 
 
 def _shor_margin(
-    system: ImplicitSystem,
     obligation: Obligation,
     reduced: _Reduced,
     case: tuple[int, ...],
