@@ -33,6 +33,7 @@ LEVELS: dict[str, int] = {
     # above the rooms
     "budget": 6,
     "statement": 7,
+    "reach": 8,
     "gate": 8,
     "portfolio": 9,
     "api": 10,
@@ -63,6 +64,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "lark": {"vnnlib_io"},
     "argparse": {"cli"},
     "rich": {"cli"},
+    "matplotlib": {"cli"},
 }
 """Package → rooms that may import it."""
 

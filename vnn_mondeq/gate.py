@@ -117,12 +117,15 @@ def checkers() -> dict[type[AbstractCertificate], Checker]:
     from vnn_mondeq.craft.check import check_craft
     from vnn_mondeq.sdp.certificate import ShorCertificate
     from vnn_mondeq.sdp.check import check_shor
+    from vnn_mondeq.sdp.ellipsoid_certificate import EllipsoidCertificate
+    from vnn_mondeq.sdp.ellipsoid_rows import check_ellipsoid_certificate
 
     return {
         NothingToRefute: _check_nothing_to_refute,
         inductive.InductiveBoxCertificate: check_inductive_box,
         CraftCertificate: check_craft,
         ShorCertificate: check_shor,
+        EllipsoidCertificate: check_ellipsoid_certificate,
     }
 
 

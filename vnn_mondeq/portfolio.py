@@ -102,6 +102,12 @@ def _craft() -> AbstractEngine:
     return Craft()
 
 
+def _ellipsoid() -> AbstractEngine:
+    from vnn_mondeq.sdp.ellipsoid_engine import EllipsoidEngine
+
+    return EllipsoidEngine()
+
+
 BACKENDS: Mapping[str, tuple[Stage, ...]] = MappingProxyType(
     {
         "auto": (
@@ -113,6 +119,7 @@ BACKENDS: Mapping[str, tuple[Stage, ...]] = MappingProxyType(
         ),
         "inductive": (Stage(_inductive_box_with_programs),),
         "sdp": (Stage(_semidefinite),),
+        "ellipsoid": (Stage(_ellipsoid),),
         "craft": (Stage(_craft),),
         "attack": (Stage(_quick_attack), Stage(_thorough_attack)),
     }

@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "verify": "decide a VNN-LIB query about an ONNX model",
     "supports": "answer one question about what this tool supports",
     "inspect": "describe a model: layers, sizes, monotonicity, Lipschitz bound",
+    "reach": "bound the outputs over an input set by a proved ellipsoid, and draw it",
     "robustness": "write a local robustness query",
     "export": "turn an .npz file of weights into an ONNX model",
     "train": "train a monDEQ and export it (needs the extra 'train')",

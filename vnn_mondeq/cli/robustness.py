@@ -52,8 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
     if (arguments.norm == "1") != (arguments.norm_network is not None):
         raise InputError("--norm 1 needs --norm-network NORM.onnx, and no other norm does")
     model = api.load_model(arguments.model)
-    shape, classes = _shapes(model)
-    x = _as_input(load_array(arguments.input), model, shape, arguments.input)
+    shape, classes = shapes(model)
+    x = as_input(load_array(arguments.input), model, shape, arguments.input)
     label = _prediction(model, x) if arguments.label is None else arguments.label
     text = vnnlib_io.robustness_query(
         x,
@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     return exit_code.OK
 
 
-def _shapes(model: "LoadedModel") -> tuple[tuple[int, ...], int]:
+def shapes(model: "LoadedModel") -> tuple[tuple[int, ...], int]:
     """The input shape and the number of classes. **Raises** `InputError` for several tensors."""
     from vnn_mondeq.errors import InputError
 
@@ -96,7 +96,7 @@ def _shapes(model: "LoadedModel") -> tuple[tuple[int, ...], int]:
     return shape, model.system.output_size
 
 
-def _as_input(
+def as_input(
     array: "np.ndarray", model: "LoadedModel", shape: tuple[int, ...], path: str
 ) -> "np.ndarray":
     """The array in the model's shape and element type. **Raises** `InputError`."""

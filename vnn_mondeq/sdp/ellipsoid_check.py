@@ -3,22 +3,25 @@
 Multipliers, `Q`, `b` and units are hints; whatever they are, what is returned is true. No
 arithmetic is shared with the search.
 
-**The argument.** Let `w = (1, ξ, ẑ)`, `|w_i| <= ω_i`, be a fixpoint in the proof's units, with `ξ` in the
-unit box (or, for the ball's part, the unit ball). This module forms float arrays `A, B, e, C, D, c` and
-bounds `δ`, `δ_y` such that `|ŝ - (Aẑ - Bξ - e)| <= δ` and `|y - (Cẑ + Dξ + c)| <= δ_y` on all fixpoints:
-active neurons are replaced by float combinations of the others, whose residual in `s_a = 0`, divided by
-the modulus of monotonicity, bounds their error. Then it forms the quadratic
+**The argument.** Let `w = (1, ξ, ẑ)`, `|w_i| <= ω_i`, be a fixpoint in the proof's units, with `ξ`
+in the unit box (or, for the ball's part, the unit ball). This module forms float arrays
+`A, B, e, C, D, c` and bounds `δ`, `δ_y` such that on all fixpoints
+
+    |ŝ - (Aẑ - Bξ - e)| <= δ,    |y - (Cẑ + Dξ + c)| <= δ_y
+
+where active neurons are replaced by float combinations of the others, whose residual in `s_a = 0`,
+divided by the modulus of monotonicity, bounds their error. Then it forms the quadratic
 
     F(w) = 1 - Σ θ_i g_i(ξ, ẑ, Aẑ - Bξ - e)
 
 with the *float* slack in place of `ŝ`. Each `g_i` is non-negative at the true slack, so
-`F <= 1 + ε₂`, `ε₂` from `δ`. If a Cholesky factorisation of `F - PᵀP + shift·I` succeeds, `P = [Qc + b, QD,
-QC]`, then `‖P w‖² <= F(w) + ε₁` with `ε₁ = (shift + defect) ‖ω‖² + rounding`, so
+`F <= 1 + ε₂`, `ε₂` from `δ`. If a Cholesky factorisation of `F - PᵀP + shift·I` succeeds, where
+`P = [Qc + b, QD, QC]`, then `‖P w‖² <= F(w) + ε₁` with `ε₁ = (shift + defect) ‖ω‖² + rounding`, so
 
     ‖Q y + b‖ <= √(1 + ε₁ + ε₂) + rounding of P + ‖|Q| δ_y‖
 
-and `Q`, `b` are divided by the right-hand side. `ε₁` and `ε₂` are of the order of 1e-10 for proofs that
-deserve it: no strict definiteness is needed, since the variables are bounded.
+and `Q`, `b` are divided by the right-hand side. `ε₁` and `ε₂` are of the order of 1e-8 for proofs
+that deserve it: no strict definiteness is needed, since the variables are bounded.
 """
 
 from dataclasses import dataclass
@@ -160,8 +163,8 @@ def _box_fault(proof: EllipsoidProof, upper_z: np.ndarray, upper_s: np.ndarray) 
 class _InputUnits:
     """`x = center + half ∘ ξ` with `|ξ| <= 1`, and `‖ξ‖ <= 1` over the positions of the ball.
 
-    - `center`, `half` `(d,)`; `varying (n,)`: positions with `half > 0`; `sigma (n,)`: multipliers of
-      `ξ_j²`; `total`: upper bound on the constant that belongs to them.
+    - `center`, `half` `(d,)`; `varying (n,)`: positions with `half > 0`.
+    - `sigma (n,)`: multipliers of `ξ_j²`; `total`: upper bound on the constant that goes with them.
     - `square`: upper bound on `‖ξ‖²`.
     """
 
@@ -299,7 +302,7 @@ class _Reduced:
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class _Quadratic:
-    """`F(w) = wᵀ matrix w` up to `rounding`, and how far it may exceed 1 on fixpoints (`excess`)."""
+    """`F(w) = wᵀ matrix w` up to `rounding`; on fixpoints it exceeds 1 by `excess` at most."""
 
     matrix: np.ndarray
     rounding: float

@@ -1,24 +1,26 @@
 """The minimum-volume ellipsoid as a function of the multipliers alone.
 
-Letters: `ξ (n,)` inputs, `ẑ (k,)`, `ŝ = Aẑ - Bξ - e` (`phases.py`), outputs `y = Cẑ + Dξ + c`, `q` of
-them, `E = [D, C]`. Chen, Lasserre, Magron, Pauwels (NeurIPS 2021), section 3.3, ask for
+Letters: `ξ (n,)` inputs, `ẑ (k,)`, `ŝ = Aẑ - Bξ - e` (`phases.py`), outputs `y = Cẑ + Dξ + c`, `q`
+of them, `E = [D, C]`. Chen, Lasserre, Magron, Pauwels (NeurIPS 2021), section 3.3, ask for
 
     max log det P   s.t.   1 - ‖P y + p‖² - Σ_i θ_i g_i(ξ, ẑ)  non-negative as a quadratic,  θ >= 0
 
 where `g_i >= 0` on every fixpoint. For fixed `θ` the best `P` and `p` have a closed form. Write
 `-Σ θ_i g_i = [1; w]ᵀ [·, fᵀ; f, X] [1; w]`, `w = (ξ, ẑ)`, with `X` positive definite. Then every
-fixpoint lies in the ellipsoid `(w - w₀)ᵀ X (w - w₀) <= γ`, where `w₀ = -X⁻¹f` and `γ = max_w Σ θ_i g_i(w)`,
-and the smallest ellipsoid that contains its image under `y` is that image itself:
+fixpoint lies in the ellipsoid `(w - w₀)ᵀ X (w - w₀) <= γ`, where `w₀ = -X⁻¹f` and
+`γ = max_w Σ θ_i g_i(w)`, and the smallest ellipsoid that contains its image under `y` is that image
+itself:
 
-    (y - y₀)ᵀ Y⁻¹ (y - y₀) <= γ,    Y = E X⁻¹ Eᵀ,    y₀ = y(w₀),    log det P = -½ (q log γ + log det Y)
+    (y - y₀)ᵀ Y⁻¹ (y - y₀) <= γ,    Y = E X⁻¹ Eᵀ,    y₀ = y(w₀)
+    log det P = -½ (q log γ + log det Y)
 
 so `P` (55 unknowns for ten classes) and `p` drop out, and the semidefinite constraint with them.
-`log det P` does not change when `θ` is scaled, and minimising `γ + log det Y / q` finds the scale with
-`γ = 1`; this function is convex in `θ` (`Y⁻¹` is a Schur complement of `X`, matrix-concave).
+`log det P` does not change when `θ` is scaled, and minimising `γ + log det Y / q` finds the scale
+with `γ = 1`; this function is convex in `θ` (`Y⁻¹` is a Schur complement of `X`, matrix-concave).
 
-**The potential** is `τ (γ + log det Y / q) - log det H - Σ log u`, `H` the Schur complement of the input
-block in `X`, `u` the multipliers of neurons (`shor.py` says why inputs need no barrier); the step
-is Newton's in logarithms. All derivatives are products of Gram matrices of `X⁻¹` and of
+**The potential** is `τ (γ + log det Y / q) - log det H - Σ log u`, `H` the Schur complement of the
+input block in `X`, `u` the multipliers of neurons (`shor.py` says why inputs need no barrier); the
+step is Newton's in logarithms. All derivatives are products of Gram matrices of `X⁻¹` and of
 `Π = X⁻¹Eᵀ Y⁻¹ E X⁻¹`:  `∂_i log det Y = -tr(X_i Π)`, `∂_ij log det Y = tr(X_i (2 X⁻¹ - Π) X_j Π)`.
 """
 
@@ -36,8 +38,8 @@ from vnn_mondeq.sdp.ellipsoid_products import QUADRATIC_SIGN, Family, Products
 class OutputForm:
     """`ŝ = Aẑ - Bξ - e` and `y = Cẑ + Dξ + c` over a set of scaled inputs.
 
-    - `owner (n,)`: input number `j` has the multiplier `u[owner[j]]` in `-Σ u_o (1 - Σ_j ξ_j²)`, the
-      inner sum over the inputs of one owner. One owner each: a box; one for several: a ball.
+    - `owner (n,)`: input number `j` has the multiplier `u[owner[j]]` in `-Σ u_o (1 - Σ_j ξ_j²)`,
+      the inner sum over the inputs of one owner. One owner each: a box; one for several: a ball.
     """
 
     A: np.ndarray
@@ -363,7 +365,7 @@ class Derivatives:
         logarithms brings with either sign.
         """
         point, products, form = self.point, self.dual.products, self.dual.form
-        n, groups = form.owner.size, form.groups
+        groups = form.groups
         scale = np.concatenate([point.sigma, products.multipliers(point.free)])
         owner = np.concatenate([form.owner, groups + products.owner])
         gradient, hessian = self.gradient() * scale, self.hessian()

@@ -1,7 +1,7 @@
 """Which products of constraints the ellipsoid model uses, as index arrays.
 
-In scaled variables (`phases.py`): `ẑ_i >= 0`, `ŝ_i >= 0`, `ẑ_i ŝ_i = 0`, and, where upper bounds are
-used as units, `ẑ_i <= 1`, `ŝ_i <= 1`. A product is a function that is non-negative on every
+In scaled variables (`phases.py`): `ẑ_i >= 0`, `ŝ_i >= 0`, `ẑ_i ŝ_i = 0`, and, where upper bounds
+are used as units, `ẑ_i <= 1`, `ŝ_i <= 1`. A product is a function that is non-negative on every
 fixpoint; its *left* and *right* factors are linear parts that come from `ẑ_i` or from `ŝ_j`.
 """
 

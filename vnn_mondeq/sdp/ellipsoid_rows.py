@@ -1,8 +1,8 @@
 """Independent check of an `EllipsoidCertificate`: every case refuted by one row over an ellipsoid.
 
-A row `t = c·z + h·x + o` is written `a·y + (c - aG)·z + (h - aH)·x + (o - a·g)` with any `a`; the ellipsoid
-bounds the first term, the box and the input set what is left over (rounding, where the row is a
-function of the outputs).
+A row `t = c·z + h·x + o` is written `a·y + (c - aG)·z + (h - aH)·x + (o - a·g)` with any `a`; the
+ellipsoid bounds the first term, the box and the input set what is left over (rounding, where the
+row is a function of the outputs).
 """
 
 import numpy as np
