@@ -13,6 +13,7 @@ diagonal of active neurons and `g` the incoming gradient, `y` solves `y = D (W�
 """
 
 from collections.abc import Callable
+from typing import final
 
 import torch
 import torch.nn.functional as F
@@ -130,27 +131,56 @@ def feedback_convolution(z: Tensor, P: Tensor, Q: Tensor, m: float) -> Tensor:
     return (1.0 - m) * z - gram + skew
 
 
-def _step_size(P: Tensor, Q: Tensor, size: tuple[int, int], m: float) -> float:
-    """α for forward-backward splitting.
+def _symbol(kernel: Tensor, size: tuple[int, int]) -> Tensor:
+    """The correlation in the real Fourier basis of a torus: `(H, W//2+1, C_out, C_in)` complex."""
+    rows, columns = kernel.shape[2] // 2, kernel.shape[3] // 2
+    torus = F.pad(kernel, (0, size[1] - kernel.shape[3], 0, size[0] - kernel.shape[2]))
+    centred = torch.roll(torus, (-rows, -columns), (2, 3))
+    # Correlating with a real kernel is multiplying by the conjugate of its transform.
+    return torch.fft.rfft2(centred).conj().permute(2, 3, 0, 1)
 
-    The symmetric part of `I - W` lies in `[m, s]` and the skew part has norm `k`, so
-    `‖I - αM‖ <= 1 - α (m - k)` at `α = 2/(m + s)`; where `k >= m/2`, `α = m/L²` is safe.
+
+@final
+class _TorusSplitting:
+    """Peaceman-Rachford splitting whose linear solves are one small matrix for each frequency:
+    `V = (I + αM)⁻¹`, `M = I - W` block-diagonal in the Fourier basis, `α = 1/sqrt(m L)`.
+
+    Border masks and activations act between the solves, as `reflect`: `w → 2 prox(w) - w`.
     """
-    largest = m + float(circular_norm(P, size)) ** 2
-    skew = float(circular_norm(Q - transposed_kernel(Q), size))
-    return 2.0 / (m + largest) if skew < 0.5 * m else m / (largest + skew) ** 2
+
+    def __init__(self, P: Tensor, Q: Tensor, size: tuple[int, int], m: float):
+        P_hat, Q_hat = _symbol(P, size), _symbol(Q, size)
+        identity = torch.eye(P.shape[0], dtype=P_hat.dtype, device=P.device)
+        M = m * identity + P_hat.mH @ P_hat - (Q_hat - Q_hat.mH)
+        self.alpha = float((m * torch.linalg.matrix_norm(M, 2).max()).rsqrt())
+        self._resolvent = torch.linalg.inv(identity + self.alpha * M)
+        self._size = size
+
+    def fixpoint(
+        self, drive: Tensor, reflect: Callable[[Tensor], Tensor], transposed: bool = False
+    ) -> Tensor:
+        """The `w` of `w = (2V - I) reflect(w) + 2αV drive`, or with `Vᵀ`; `drive (N, C, H, W)`."""
+        V = self._resolvent.mH if transposed else self._resolvent
+
+        def solve(z: Tensor) -> Tensor:
+            spectrum = torch.fft.rfft2(z).permute(2, 3, 1, 0)
+            return torch.fft.irfft2((V @ spectrum).permute(3, 2, 0, 1), s=self._size)
+
+        shift = 2.0 * self.alpha * solve(drive)
+
+        def step(w: Tensor) -> Tensor:
+            reflected = reflect(w)
+            return 2.0 * solve(reflected) + shift - reflected
+
+        return _iterate(step, torch.zeros_like(drive))
 
 
 @torch.library.custom_op("vnn_mondeq::mondeq_conv_factored", mutates_args=())
 def mondeq_conv_factored(u: Tensor, P: Tensor, Q: Tensor, mask: Tensor, m: float) -> Tensor:
     """See the module's docstring. `m > 0`, kernels odd and no larger than the image."""
-    alpha = _step_size(P, Q, u.shape[2:], m)
-
-    def step(z: Tensor) -> Tensor:
-        moved = z + alpha * (feedback_convolution(z, P, Q, m) + u - z)
-        return mask * torch.relu(moved)
-
-    return _iterate(step, mask * torch.relu(alpha * u))
+    splitting = _TorusSplitting(P, Q, u.shape[2:], m)
+    w = splitting.fixpoint(u, lambda w: 2.0 * mask * torch.relu(w) - w)
+    return mask * torch.relu(w)
 
 
 @mondeq_conv_factored.register_fake
@@ -167,15 +197,11 @@ def _save_convolutional(ctx, inputs, output) -> None:
 def _convolutional_backward(ctx, gradient: Tensor):
     P, Q, z = ctx.saved_tensors
     active = (z > 0.0).to(z.dtype)
-    alpha = _step_size(P, Q, z.shape[2:], ctx.m)
-    # Wᵀ has the same form with the sign of the skew part turned.
+    signs = 2.0 * active - 1.0
+    # The stopping rule is for entries of order one.
     scale = gradient.abs().max().clamp(min=torch.finfo(z.dtype).tiny)
-    target = gradient / scale
-
-    def step(y: Tensor) -> Tensor:
-        return active * (y + alpha * (feedback_convolution(y, P, -Q, ctx.m) + target - y))
-
-    y = scale * _iterate(step, active * (alpha * target))
+    splitting = _TorusSplitting(P, Q, z.shape[2:], ctx.m)
+    y = active * splitting.fixpoint(gradient / scale, lambda w: signs * w, transposed=True) * scale
     with torch.enable_grad():
         P, Q = P.detach().requires_grad_(), Q.detach().requires_grad_()
         value = feedback_convolution(z.detach(), P, Q, ctx.m)

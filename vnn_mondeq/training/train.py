@@ -79,7 +79,7 @@ PRESETS: Mapping[str, TrainSettings] = MappingProxyType(
         "mnist_fc40": replace(_MNIST, size=40, output=Path("mnist_fc40.onnx")),
         "mnist_fc87": replace(_MNIST, size=87, output=Path("mnist_fc87.onnx")),
         "mnist_convsmall": replace(
-            _MNIST, architecture="conv", size=8, output=Path("mnist_convsmall.onnx"), epochs=8
+            _MNIST, architecture="conv", size=8, output=Path("mnist_convsmall.onnx"), epochs=6
         ),
     }
 )
