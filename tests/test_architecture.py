@@ -30,6 +30,7 @@ LEVELS: dict[str, int] = {
     "bounds": 5,
     "craft": 5,
     "sdp": 6,  # strengthens the boxes that bounds/ proves
+    "search": 7,  # branches with the bounds of bounds/ and sdp/
     # above the rooms
     "budget": 6,
     "statement": 7,

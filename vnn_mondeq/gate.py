@@ -119,12 +119,15 @@ def checkers() -> dict[type[AbstractCertificate], Checker]:
     from vnn_mondeq.sdp.check import check_shor
     from vnn_mondeq.sdp.ellipsoid_certificate import EllipsoidCertificate
     from vnn_mondeq.sdp.ellipsoid_rows import check_ellipsoid_certificate
+    from vnn_mondeq.search.certificate import TreeCertificate
+    from vnn_mondeq.search.check import check_tree
 
     return {
         NothingToRefute: _check_nothing_to_refute,
         inductive.InductiveBoxCertificate: check_inductive_box,
         CraftCertificate: check_craft,
         ShorCertificate: check_shor,
+        TreeCertificate: check_tree,
         EllipsoidCertificate: check_ellipsoid_certificate,
     }
 

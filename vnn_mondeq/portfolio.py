@@ -96,6 +96,12 @@ def _semidefinite() -> AbstractEngine:
     return StrengthenedShor()
 
 
+def _search() -> AbstractEngine:
+    from vnn_mondeq.search.engine import PhaseBranching
+
+    return PhaseBranching()
+
+
 def _craft() -> AbstractEngine:
     from vnn_mondeq.craft.engine import Craft
 
@@ -114,11 +120,13 @@ BACKENDS: Mapping[str, tuple[Stage, ...]] = MappingProxyType(
             Stage(_inductive_box, share=0.5),
             Stage(_quick_attack, share=0.2, seconds=10.0),
             Stage(_semidefinite, share=0.6),
-            Stage(_craft, share=0.6),
-            Stage(_thorough_attack, seconds=UNLIMITED_ATTACK_SECONDS),
+            Stage(_thorough_attack, share=0.1, seconds=UNLIMITED_ATTACK_SECONDS),
+            Stage(_search, share=0.8),
+            Stage(_craft),
         ),
         "inductive": (Stage(_inductive_box_with_programs),),
         "sdp": (Stage(_semidefinite),),
+        "search": (Stage(_search),),
         "ellipsoid": (Stage(_ellipsoid),),
         "craft": (Stage(_craft),),
         "attack": (Stage(_quick_attack), Stage(_thorough_attack)),

@@ -16,7 +16,7 @@ from vnn_mondeq.bounds.check import Rejection, check_inductive_box
 from vnn_mondeq.bounds.engine import Attempt, InductiveBox
 from vnn_mondeq.bounds.inductive import InductiveSettings
 from vnn_mondeq.bounds.relaxation import StripRelaxation, project
-from vnn_mondeq.bounds.triangle import triangle_multipliers
+from vnn_mondeq.bounds.triangle import TriangleEmpty, TriangleProgram
 from vnn_mondeq.deadline import Deadline
 from vnn_mondeq.errors import DeadlineExceeded
 from vnn_mondeq.progress import NullObserver
@@ -124,7 +124,8 @@ def test_triangle_multipliers_are_never_worse_than_the_strip():
         strip = StripRelaxation.of(system, projection, *claims)
         on_z, on_x = -raw.G[0], -raw.H[0]
         plain = strip.row_multipliers(on_z[None])[0]
-        exact = triangle_multipliers(system, box.bounds(), claims, on_z, on_x, Deadline.never())
+        program = TriangleProgram(system, box.bounds(), claims)
+        exact = program.maximise(on_z, on_x, Deadline.never()).multipliers
         both = strip.row_bounds(
             np.array([on_z, on_z]), np.array([on_x, on_x]), np.array([plain, exact])
         )
@@ -132,6 +133,19 @@ def test_triangle_multipliers_are_never_worse_than_the_strip():
     assert len(gains) >= 4
     assert min(gains) >= -1e-7  # HiGHS stops within its own tolerance of the optimum
     assert max(gains) > 1e-3
+
+
+def test_triangle_program_proves_that_it_is_empty():
+    rng = np.random.default_rng([75, 100])
+    raw = raw_system(rng, "plain", 4, 2, 1)
+    box = Box.from_floats(np.zeros(2), np.full(2, 0.1))
+    nothing = (np.zeros(4), np.zeros(4))  # z = s = 0 contradicts the equation
+    program = TriangleProgram(raw.build(), box.bounds(), nothing)
+    found = program.maximise(np.ones(4), np.zeros(2), Deadline.never())
+    assert isinstance(found, TriangleEmpty)
+    y = found.multipliers
+    support = np.maximum(raw.U.T @ y, 0.0).sum() * 0.1
+    assert y @ raw.b + support < 0.0  # the dual bound of the zero objective
 
 
 def test_engine_proves_on_intersections():

@@ -15,7 +15,7 @@ from vnn_mondeq.bounds.certificate import (
 )
 from vnn_mondeq.bounds.inductive import InductiveSettings, find_inductive_box
 from vnn_mondeq.bounds.relaxation import AbstractProjection, StripRelaxation, project
-from vnn_mondeq.bounds.triangle import triangle_multipliers
+from vnn_mondeq.bounds.triangle import TriangleOptimum, TriangleProgram
 from vnn_mondeq.deadline import Deadline
 from vnn_mondeq.errors import DeadlineExceeded
 from vnn_mondeq.problem import Obligation, Problem
@@ -115,13 +115,12 @@ class InductiveBox(AbstractEngine):
         multipliers = relaxation.row_multipliers(on_z)
         allowed = rows.coefficients.offset - rows.error
         margins = allowed - relaxation.row_bounds(on_z, on_x, multipliers)
-        bounds = obligation.proof_inputs.bounds()
+        program = TriangleProgram(system, obligation.proof_inputs.bounds(), (box_z, box_s))
         for row in _nearly_refuting(obligation.cases, margins, self.exact_within):
-            exact = triangle_multipliers(
-                system, bounds, (box_z, box_s), on_z[row], on_x[row], deadline
-            )
-            if exact is None:
+            optimum = program.maximise(on_z[row], on_x[row], deadline)
+            if not isinstance(optimum, TriangleOptimum):
                 break
+            exact = optimum.multipliers
             value = relaxation.row_bounds(on_z[row : row + 1], on_x[row : row + 1], exact[None, :])
             if allowed[row] - value[0] > margins[row]:
                 margins[row], multipliers[row] = allowed[row] - value[0], exact

@@ -158,10 +158,26 @@ class StripRelaxation:
 
     def row_bounds(self, on_z: np.ndarray, on_x: np.ndarray, multipliers: np.ndarray) -> np.ndarray:
         """Dual upper bounds `(n,)` of `on_z·z + on_x·x` at any multipliers (plain float64)."""
-        reduced = on_z - multipliers + multipliers @ self.system.W
-        vertices = np.maximum(reduced * self.box_z, multipliers * self.box_s)
-        return (
-            np.maximum(vertices, 0.0).sum(axis=1)
-            + multipliers @ self.system.b
-            + self.projection(multipliers, on_x)
-        )
+        box = (self.box_z, self.box_s)
+        return dual_bounds(self.system, self.projection, box, on_z, on_x, multipliers)
+
+
+def dual_bounds(
+    system: ImplicitSystem,
+    projection: AbstractProjection,
+    box: tuple[np.ndarray, np.ndarray],
+    on_z: np.ndarray,
+    on_x: np.ndarray,
+    multipliers: np.ndarray,
+) -> np.ndarray:
+    """Dual upper bounds `(n,)` of `on_z·z + on_x·x` under the box `(Z, S)` (plain float64).
+
+    `on_z (n, p)`, `on_x (n, d)`, any `multipliers (n, p)`.
+    """
+    reduced = on_z - multipliers + multipliers @ system.W
+    vertices = np.maximum(reduced * box[0], multipliers * box[1])
+    return (
+        np.maximum(vertices, 0.0).sum(axis=1)
+        + multipliers @ system.b
+        + projection(multipliers, on_x)
+    )

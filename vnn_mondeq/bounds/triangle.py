@@ -1,10 +1,14 @@
-"""The exact triangle relaxation as a linear program, for the rows that the strips just miss.
+"""The exact triangle relaxation as a linear program.
 
-    max c·z + e·x   s.t.   s = Mz - Ux - b,  z >= 0, s >= 0, z_i/Z_i + s_i/S_i <= 1, lo <= x <= hi
+    max c·z + w·x   s.t.   s = Mz - Ux - b,  z >= 0, s >= 0, z_i/Z_i + s_i/S_i <= 1, lo <= x <= hi
 
-Its optimal multipliers `y` of the equation give the best dual bound (algorithms.md, section 4). The
-library solves it (HiGHS through scipy); whatever it returns is only a hint, evaluated elsewhere.
+Its optimal multipliers `y` of the equation give the best dual bound (algorithms.md, section 4), and
+where every neuron's phase is decided (`Z_i = 0` or `S_i = 0`) the program is the problem itself.
+The library solves it (HiGHS through scipy); what it returns is only a hint, evaluated elsewhere.
 """
+
+from dataclasses import dataclass
+from typing import final
 
 import numpy as np
 
@@ -12,54 +16,102 @@ from vnn_mondeq.deadline import Deadline
 from vnn_mondeq.system.implicit import ImplicitSystem
 
 
-def triangle_multipliers(
-    system: ImplicitSystem,
-    bounds: tuple[np.ndarray, np.ndarray],
-    box: tuple[np.ndarray, np.ndarray],
-    on_z: np.ndarray,
-    on_x: np.ndarray,
-    deadline: Deadline,
-) -> np.ndarray | None:
-    """Multipliers `(p,)` near the optimum for one objective `on_z·z + on_x·x`, or `None`.
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class TriangleOptimum:
+    """`multipliers (p,)` near the optimum, and the inputs `x (d,)` where it is attained."""
 
-    - `bounds`: a finite box that contains the inputs; other sets are relaxed to it.
-    - `box`: `(Z, S)`.
-    """
-    from scipy.optimize import linprog
+    multipliers: np.ndarray
+    x: np.ndarray
 
-    p = system.neurons
-    if p == 0:
-        return np.zeros(0)  # nothing to multiply, and HiGHS refuses a program without variables
-    (lower, upper), (box_z, box_s) = bounds, box
-    center, radius = 0.5 * (lower + upper), 0.5 * (upper - lower)
-    varying = np.flatnonzero(radius > 0.0)
-    spread = system.U[:, varying] * radius[varying]
-    offset = system.U @ center + system.b
-    M = np.eye(p) - system.W
-    # Variables z (p), s (p), ξ in [-1, 1]: s - M z + spread ξ = -offset.
-    equation = np.hstack([-M, np.eye(p), spread])
-    loose = (box_z > 0.0) & (box_s > 0.0)
-    count = int(loose.sum())
-    triangle = np.zeros((count, equation.shape[1]))
-    triangle[np.arange(count), np.flatnonzero(loose)] = 1.0 / box_z[loose]
-    triangle[np.arange(count), p + np.flatnonzero(loose)] = 1.0 / box_s[loose]
-    cost = -np.concatenate([on_z, np.zeros(p), on_x[varying] * radius[varying]])
-    limits = [(0.0, z) for z in box_z] + [(0.0, s) for s in box_s] + [(-1.0, 1.0)] * len(varying)
-    if deadline.expired:
-        return None
-    answer = linprog(
-        cost,
-        A_ub=triangle if count else None,
-        b_ub=np.ones(count) if count else None,
-        A_eq=equation,
-        b_eq=-offset,
-        bounds=limits,
-        method="highs",
-        options={"time_limit": max(0.1, min(deadline.remaining(), 1e6))},
-    )
-    marginals = getattr(answer, "eqlin", None)
-    if not answer.success or marginals is None:
-        return None
-    multipliers = np.asarray(marginals.marginals, dtype=np.float64)
-    # HiGHS reports d(minimum)/d(right-hand side); the dual vector of the maximum has this sign.
-    return multipliers if np.all(np.isfinite(multipliers)) else None
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class TriangleEmpty:
+    """No point satisfies the constraints: at `multipliers (p,)` the dual bound of the zero objective
+    is negative."""
+
+    multipliers: np.ndarray
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class TriangleProgram:
+    """The constraints, for any objective. `bounds`: a finite box that contains the inputs (other
+    sets are relaxed to it); `box`: `(Z, S)`."""
+
+    system: ImplicitSystem
+    bounds: tuple[np.ndarray, np.ndarray]
+    box: tuple[np.ndarray, np.ndarray]
+
+    def maximise(
+        self, on_z: np.ndarray, on_x: np.ndarray, deadline: Deadline
+    ) -> TriangleOptimum | TriangleEmpty | None:
+        """Maximise `on_z·z + on_x·x`; `None` when time ran out or the solver gave up."""
+        p = self.system.neurons
+        if p == 0:
+            x = np.where(on_x > 0.0, self.bounds[1], self.bounds[0])
+            return TriangleOptimum(np.zeros(0), x)  # HiGHS refuses a program without variables
+        center, radius, varying, equation, right = self._equation()
+        gain = np.concatenate([on_z, np.zeros(p), on_x[varying] * radius[varying]])
+        answer = self._solve(-gain, equation, right, deadline)
+        if answer is None or answer.status not in (0, 2):
+            return None
+        if answer.status == 2:
+            return self._emptiness(equation, right, deadline)
+        x = center.copy()
+        x[varying] += radius[varying] * np.clip(answer.x[2 * p :], -1.0, 1.0)
+        # HiGHS reports d(minimum)/d(right-hand side); the maximum's dual vector has this sign.
+        multipliers = np.asarray(answer.eqlin.marginals, dtype=np.float64)
+        return TriangleOptimum(multipliers, x) if np.all(np.isfinite(multipliers)) else None
+
+    def _equation(
+        self,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Variables `z (p)`, `s (p)`, `ξ in [-1, 1]`: `s - M z + spread ξ = -offset`."""
+        p, (lower, upper) = self.system.neurons, self.bounds
+        center, radius = 0.5 * (lower + upper), 0.5 * (upper - lower)
+        varying = np.flatnonzero(radius > 0.0)
+        spread = self.system.U[:, varying] * radius[varying]
+        offset = self.system.U @ center + self.system.b
+        equation = np.hstack([self.system.W - np.eye(p), np.eye(p), spread])
+        return center, radius, varying, equation, -offset
+
+    def _solve(self, cost: np.ndarray, equation: np.ndarray, right: np.ndarray, deadline: Deadline):
+        """scipy's result, or `None` after the deadline. Columns beyond `z, s, ξ` are `>= 0`."""
+        from scipy.optimize import linprog
+
+        if deadline.expired:
+            return None
+        box_z, box_s = self.box
+        p = box_z.size
+        varying = int(np.count_nonzero(self.bounds[1] > self.bounds[0]))
+        loose = np.flatnonzero((box_z > 0.0) & (box_s > 0.0))
+        triangle = np.zeros((loose.size, equation.shape[1]))
+        triangle[np.arange(loose.size), loose] = 1.0 / box_z[loose]
+        triangle[np.arange(loose.size), p + loose] = 1.0 / box_s[loose]
+        extra = equation.shape[1] - 2 * p - varying
+        limits = [(0.0, z) for z in box_z] + [(0.0, s) for s in box_s]
+        limits += [(-1.0, 1.0)] * varying + [(0.0, None)] * extra
+        return linprog(
+            cost,
+            A_ub=triangle if loose.size else None,
+            b_ub=np.ones(loose.size) if loose.size else None,
+            A_eq=equation,
+            b_eq=right,
+            bounds=limits,
+            method="highs",
+            options={"time_limit": max(0.1, min(deadline.remaining(), 1e6))},
+        )
+
+    def _emptiness(
+        self, equation: np.ndarray, right: np.ndarray, deadline: Deadline
+    ) -> TriangleEmpty | None:
+        """The multipliers of the program that makes the equation's residual smallest."""
+        p = right.size
+        relaxed = np.hstack([equation, np.eye(p), -np.eye(p)])
+        cost = np.concatenate([np.zeros(equation.shape[1]), np.ones(2 * p)])
+        answer = self._solve(cost, relaxed, right, deadline)
+        if answer is None or not answer.success:
+            return None
+        return TriangleEmpty(np.asarray(answer.eqlin.marginals, dtype=np.float64))

@@ -30,7 +30,6 @@ from typing import final
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-
 INPUT_BARRIER = 0.01
 """`ω` of the module docstring."""
 
@@ -55,7 +54,7 @@ class Multipliers:
 class Evaluation:
     """Everything at one point. `bound`: `γ`; `potential`: see the module docstring.
 
-    `z`, `x`: the stationary point of the quadratic, in `ẑ` and `ξ`.
+    `z`, `x`, `s`: the stationary point of the quadratic, in `ẑ`, `ξ` and `ŝ`.
     """
 
     multipliers: Multipliers
@@ -63,6 +62,7 @@ class Evaluation:
     potential: float
     z: np.ndarray
     x: np.ndarray
+    s: np.ndarray
     K: np.ndarray
     J: np.ndarray
     G: np.ndarray
@@ -121,7 +121,8 @@ class ShorDual:
         log_det = 2.0 * float(np.log(np.diag(factor)).sum())
         potential = tau * bound - log_det - float(np.log(multipliers.products).sum())
         potential -= INPUT_BARRIER * float(np.log(sigma).sum())
-        return Evaluation(multipliers, bound, potential, -z, -x, K, J, G, Q, factor)
+        s = B @ x - A @ z - e
+        return Evaluation(multipliers, bound, potential, -z, -x, s, K, J, G, Q, factor)
 
     def derivatives(self, at: Evaluation, tau: float) -> tuple[np.ndarray, np.ndarray]:
         """Gradient `(n + 3 k,)` and a positive definite model of the Hessian, in logarithms.
@@ -144,8 +145,7 @@ class ShorDual:
         xa = xz @ A.T - L - L @ (low @ at.K)
         aa = A @ za - B @ xa
         own = L @ inside  # X⁻¹Bᵀ, to take log det X out again
-        z, x = at.z, at.x
-        s = A @ z - B @ x - self.e
+        z, x, s = at.z, at.x, at.s
         coupled = (L @ EIE) @ L.T
         inverse = -(L @ at.J) @ L.T
         inverse[np.diag_indices(n)] += 1.0 / sigma
