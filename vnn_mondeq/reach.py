@@ -5,6 +5,7 @@ answer = reach(model, region)
 seen = attained_outputs(model.system, region, pair=(7, 3))
 """
 
+import dataclasses
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, final
@@ -20,7 +21,7 @@ from vnn_mondeq.result import NoAnswer, Reason
 from vnn_mondeq.rounding import SAFETY, norm_up
 from vnn_mondeq.sdp.ellipsoid import EllipsoidSettings, outer_ellipsoid
 from vnn_mondeq.sdp.ellipsoid_certificate import OuterEllipsoid
-from vnn_mondeq.system.affine import Coefficients
+from vnn_mondeq.system.affine import AffineMap, Coefficients
 from vnn_mondeq.system.implicit import ImplicitSystem
 from vnn_mondeq.system.solve import FixpointSolver
 
@@ -43,6 +44,7 @@ def reach(
     model: "LoadedModel",
     inputs: AbstractInputSet,
     *,
+    outputs: tuple[int, ...] | None = None,
     settings: EllipsoidSettings | None = None,
     timeout: float | None = None,
 ) -> OuterEllipsoid | NoAnswer:
@@ -51,12 +53,18 @@ def reach(
     Both the exact model of the file and a runtime that evaluates it in the file's element type
     are covered (`vnn_mondeq.budget`), as is the set read in float32.
 
+    **Arguments:**
+
+    - `outputs`: positions of the flattened outputs to speak of, in this order; by default all. The
+      smallest ellipsoid of a few outputs lies inside the projection of the smallest one of all.
+    - `timeout`: seconds, counted from this call.
+
     **Returns** `NoAnswer` with its reason when there is no such ellipsoid or none was found.
 
     **Raises** `InputError` for a set of another dimension and for inputs without bounds,
     `DeadlineExceeded`.
     """
-    system = model.system
+    system = model.system if outputs is None else _with_outputs(model.system, outputs)
     if inputs.dimension != system.input_size:
         raise InputError(
             f"the input set has {inputs.dimension} coordinates, but the model has "
@@ -75,6 +83,17 @@ def reach(
     if not np.all(np.isfinite(moved)):
         return NoAnswer(Reason.ROUNDING, "what a runtime may err on this input set is not bounded")
     return found.widened(moved)
+
+
+def _with_outputs(system: ImplicitSystem, outputs: tuple[int, ...]) -> ImplicitSystem:
+    """The system with only the chosen outputs."""
+    rows, whole = np.array(outputs, dtype=np.intp), system.output
+    chosen = AffineMap(
+        whole.coefficients.take(rows),
+        None if whole.radius is None else whole.radius.take(rows),
+        None if whole.runtime is None else whole.runtime.take(rows),
+    )
+    return dataclasses.replace(system, output=chosen, outputs={"chosen": (len(outputs),)})
 
 
 def _output_error(system: ImplicitSystem, error: ModelError) -> np.ndarray:

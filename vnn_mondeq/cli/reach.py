@@ -64,17 +64,39 @@ def run(arguments: argparse.Namespace) -> int:
     except DeadlineExceeded:
         raise InputError("no ellipsoid was found within the time limit; raise --timeout") from None
     if isinstance(found, NoAnswer):
-        raise InputError(f"no ellipsoid: {found.reason.value}. {found.detail}".rstrip(". "))
+        raise InputError(f"no ellipsoid: {found.detail or found.reason.value}")
     print("\n".join(describe(found, time.monotonic() - began)))
     if arguments.output is not None:
         _write(found, arguments.output)
     if arguments.plot is not None:
-        from vnn_mondeq.cli.reach_plot import draw
-
-        draw(model.system, inputs, found, pair, arguments.plot)
+        _plot(arguments, model, inputs, found, pair)
         if not arguments.quiet:
             print(f"wrote {arguments.plot}", file=sys.stderr)
     return exit_code.OK
+
+
+def _plot(
+    arguments: argparse.Namespace,
+    model: "LoadedModel",
+    inputs: "AbstractInputSet",
+    whole: "OuterEllipsoid",
+    pair: tuple[int, int],
+) -> None:
+    """The picture: the projection of `whole`, and the smallest ellipse of the two outputs alone."""
+    from vnn_mondeq.cli.reach_plot import Picture, draw
+    from vnn_mondeq.reach import attained_outputs, reach
+    from vnn_mondeq.result import NoAnswer
+
+    alone = reach(model, inputs, outputs=pair, settings=_settings(arguments))
+    attained = attained_outputs(model.system, inputs, pair)
+    picture = Picture(
+        pair,
+        whole.shadow(*pair),
+        None if isinstance(alone, NoAnswer) else alone.shadow(0, 1),
+        attained.drawn[:, pair],
+        attained.sought[:, pair],
+    )
+    draw(picture, arguments.plot)
 
 
 def describe(ellipsoid: "OuterEllipsoid", seconds: float) -> list[str]:

@@ -113,7 +113,7 @@ def propose(
     form = _output_form(system, scaled, inputs)
     if _is_flat(form):
         return NoAnswer(
-            Reason.UNSUPPORTED_QUERY,
+            Reason.NO_ENGINE,
             "the outputs over this input set lie in a plane (an output is constant, or a linear "
             "function of the others), so their smallest ellipsoid has no volume; leave out such "
             "outputs, or use a larger input set",
