@@ -28,8 +28,10 @@ class TriangleOptimum:
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class TriangleEmpty:
-    """No point satisfies the constraints: at `multipliers (p,)` the dual bound of the zero objective
-    is negative."""
+    """No point satisfies the constraints.
+
+    `multipliers (p,)`: at them the dual bound of the zero objective is negative.
+    """
 
     multipliers: np.ndarray
 
