@@ -1,5 +1,6 @@
 """The abstract steps contain the exact ones, computed in rationals; input symbols, bounds."""
 
+import dataclasses
 from fractions import Fraction
 
 import numpy as np
@@ -10,7 +11,9 @@ from laws import demand_members, dot, exact_support, exactly, members, times
 from oracle import exact_fixpoint, solve_rational
 from strategies import SET_KINDS, input_set, raw_system, seeds
 
+from vnn_mondeq.craft.check import check_craft
 from vnn_mondeq.craft.contain import Containment, plan_attempts
+from vnn_mondeq.craft.engine import Craft
 from vnn_mondeq.craft.inputs import enclose, enclose_box
 from vnn_mondeq.craft.operators import (
     ForwardBackward,
@@ -22,9 +25,14 @@ from vnn_mondeq.craft.settings import Components, CraftSettings, Splitting, Stat
 from vnn_mondeq.craft.slopes import FixpointRelaxation
 from vnn_mondeq.craft.tighten import FixpointBounds, View
 from vnn_mondeq.deadline import Deadline
+from vnn_mondeq.problem import Obligation, Problem, Rows
+from vnn_mondeq.progress import NullObserver
 from vnn_mondeq.query.input_set import Box
+from vnn_mondeq.query.query import Query
+from vnn_mondeq.result import CertificateCandidate
 from vnn_mondeq.sets.mixed_zonotope import MixedZonotope
-from vnn_mondeq.system.affine import Coefficients
+from vnn_mondeq.system.affine import AffineMap, Coefficients
+from vnn_mondeq.system.monotone import prove_strong_monotonicity
 from vnn_mondeq.system.solve import FixpointSolver
 
 KINDS = ("plain", "rotating", "mixed", "feed_forward", "ill", "barely")
@@ -224,3 +232,48 @@ def test_reach_of_the_drawn_image_is_attained_up_to_rounding(rng):
         best = dot(exactly(value), exactly(np.where(value > 0, upper, lower)))
         reach = exact_support(image, exactly(axis))
         assert best <= reach <= best + Fraction(1, 10**5) * (1 + abs(best)), row
+
+
+def _perturbed(raw, radius: float, rng: np.random.Generator):
+    """A system of which only the stored coefficients and elementwise radii are known, and one
+    exact system within the radii."""
+    spread = Coefficients(radius * np.abs(raw.W), radius * np.abs(raw.U), radius * np.abs(raw.b))
+    stored = Coefficients(raw.W, raw.U, raw.b)
+    plain = raw.build()
+    system = dataclasses.replace(
+        plain,
+        preactivation=AffineMap(stored, spread),
+        proof=prove_strong_monotonicity(raw.W, spread.on_z),
+    )
+    exact = dataclasses.replace(
+        raw,
+        W=raw.W + 0.99 * rng.choice([-1.0, 1.0], raw.W.shape) * spread.on_z,
+        U=raw.U + 0.99 * rng.choice([-1.0, 1.0], raw.U.shape) * spread.on_x,
+        b=raw.b + 0.99 * rng.choice([-1.0, 1.0], raw.b.shape) * spread.offset,
+    )
+    return system, exact
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("slopes", [True, False])
+def test_certificates_cover_every_system_within_the_radius(seed, slopes):
+    """On a point input the bound is tight but for the radius, so leaving it out would show."""
+    rng = np.random.default_rng([8, seed])
+    raw = raw_system(rng, "plain", p=5, d=2, q=1)
+    system, exact = _perturbed(raw, 1e-2, rng)
+    x = rng.normal(size=2)
+    z = exact_fixpoint(exact.W, exact.U, exact.b, exactly(x))
+    value = dot(exactly(raw.G[0]), z)
+    at_stored = dot(exactly(raw.G[0]), exact_fixpoint(raw.W, raw.U, raw.b, exactly(x)))
+    # A true statement about the stored system that is false for the exact one, or nearly so.
+    for offset in (float(-(value + at_stored) / 2), float(-value) + 0.5):
+        rows = Coefficients(raw.G, np.zeros((1, 2)), np.array([offset]))
+        box = Box.from_floats(x, x)
+        obligation = Obligation(box, box, Rows(rows, np.zeros(1)), ((0,),))
+        problem = Problem(system, Query("2.0", (), ()), (obligation,))
+        outcome = Craft(CraftSettings(slopes=slopes)).run(problem, Deadline.never(), NullObserver())
+        if isinstance(outcome.candidate, CertificateCandidate):
+            margin = check_craft(problem, outcome.candidate.certificate, Deadline.never())
+            assert not isinstance(margin, float) or margin <= value + Fraction(offset)
+        else:
+            assert offset != float(-value) + 0.5, "the radius costs more than it should"
