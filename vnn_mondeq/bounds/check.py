@@ -238,7 +238,9 @@ def _approximate_fixpoint(system: ImplicitSystem, offset: np.ndarray) -> np.ndar
     for _ in range(5000):
         forward = 2.0 * (resolvent @ (2.0 * z - u + step * offset)) - (2.0 * z - u)
         moved = np.maximum(forward, 0.0)
-        settled = np.max(np.abs(moved - z), initial=0.0) <= 1e-15 * (1.0 + np.max(moved, initial=0))
+        # The state is u: z alone may rest at zero while u still moves.
+        size = 1.0 + np.max(np.abs(forward), initial=0.0)
+        settled = np.max(np.abs(forward - u), initial=0.0) <= 1e-15 * size
         z, u = moved, forward
         if settled:
             break
