@@ -431,8 +431,8 @@ def test_the_engine_certifies_through_the_gate_and_never_overstates():
 
 
 def test_rows_with_inputs_and_errors_are_respected():
-    system, _ = drawn(3, p=6, q=3)
-    box = Box.from_floats(np.full(4, -0.1), np.full(4, 0.1))
+    system, _ = drawn(4, p=6, q=3)
+    box = Box.from_floats(np.full(4, -0.3), np.full(4, 0.3))
     for x_part in (None, {0: 3.0}):
         query = query_of([(box, [constraint({0: 1.0}, 9.0, x_part)])], 4, 3)
         problem = build_problem(system, query, "float64")
@@ -477,8 +477,8 @@ def test_tampered_certificates_are_refused():
 def test_the_engine_says_why_it_proves_nothing():
     late = EllipsoidEngine().run(robust_problem(0, 0.02), Deadline.after(0.0), NullObserver())
     assert late.candidate.reason is Reason.TIMED_OUT
-    system, _ = drawn(3, p=6, q=3)
-    box = Box.from_floats(np.full(4, -0.1), np.full(4, 0.1))
+    system, _ = drawn(4, p=6, q=3)
+    box = Box.from_floats(np.full(4, -0.3), np.full(4, 0.3))
     query = query_of([(box, [constraint({0: 1.0}, -50.0)])], 4, 3)
     problem = build_problem(system, query, "float64")
     loose = EllipsoidEngine().run(problem, NEVER, NullObserver())
