@@ -240,7 +240,7 @@ def _approximate_fixpoint(system: ImplicitSystem, offset: np.ndarray) -> np.ndar
         moved = np.maximum(forward, 0.0)
         # The state is u: z alone may rest at zero while u still moves.
         size = 1.0 + np.max(np.abs(forward), initial=0.0)
-        settled = np.max(np.abs(forward - u), initial=0.0) <= 1e-15 * size
+        settled = np.max(np.abs(forward - u), initial=0.0) <= 1e-14 * size
         z, u = moved, forward
         if settled:
             break
