@@ -30,6 +30,7 @@ from typing import final
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
+from vnn_mondeq.sdp.ellipsoid_inputs import AbstractInputBlock, input_block, solve_lower
 from vnn_mondeq.sdp.ellipsoid_products import QUADRATIC_SIGN, Family, Products
 
 
@@ -111,10 +112,8 @@ class Point:
     on_x: np.ndarray
     on_z: np.ndarray
     sigma: np.ndarray
-    K: np.ndarray
-    J: np.ndarray
+    block: AbstractInputBlock
     G: np.ndarray
-    Q: np.ndarray
     factor: np.ndarray
 
 
@@ -130,32 +129,23 @@ class EllipsoidDual:
         """`None` where `X` is not positive definite (in floating point)."""
         form = self.form
         A, B, e, C, D = form.A, form.B, form.e, form.C, form.D
-        k = e.size
         sigma = inputs[form.owner]
         terms = gather(self.products, self.products.multipliers(free), e)
-        scaled = B / sigma
-        K = scaled @ B.T
-        root_nu = np.sqrt(terms.nu)
         try:
-            inner = np.linalg.cholesky(np.eye(k) + root_nu[:, None] * K * root_nu)
-            J = root_nu[:, None] * _solve(inner, np.diag(root_nu))
-            inside = np.eye(k) - J @ K
+            block = input_block(sigma, terms.nu, B)
             G = 0.5 * terms.T.T + terms.nu[:, None] * A
-            Q = K @ inside
             weighted = terms.T @ A
             H = 0.5 * (weighted + weighted.T) + np.diag(terms.rho) + A.T @ (terms.nu[:, None] * A)
-            H -= G.T @ Q @ G
+            H -= G.T @ block.Q @ G
             factor = np.linalg.cholesky(0.5 * (H + H.T))
             linear_z = 0.5 * (-terms.T @ e - terms.rho - terms.mu - A.T @ terms.pull)
-            along = 0.5 * (inside @ terms.pull)
-            z = _solve(factor, linear_z + G.T @ (K @ along))
-            x = scaled.T @ (along + inside @ (G @ z))
+            z = solve_lower(factor, linear_z + 0.5 * (G.T @ (block.Q @ terms.pull)))
+            x = block.pulled @ (0.5 * terms.pull + G @ z)
             level = 0.5 * float(terms.pull @ (B @ x)) + float(linear_z @ z)
             level += float(inputs.sum()) - terms.constant
-            thin = D / sigma
-            crossed = B @ thin.T
-            on_z = _solve(factor, C.T + G.T @ (inside.T @ crossed))
-            on_x = thin.T - scaled.T @ (J @ crossed - inside @ (G @ on_z))
+            direct = block.solve(D.T)
+            on_z = solve_lower(factor, C.T + G.T @ (B @ direct))
+            on_x = direct + block.pulled @ (G @ on_z)
             shape = D @ on_x + C @ on_z
             shape = 0.5 * (shape + shape.T)
             root = np.linalg.cholesky(shape)
@@ -180,10 +170,8 @@ class EllipsoidDual:
             on_x=on_x,
             on_z=on_z,
             sigma=sigma,
-            K=K,
-            J=J,
+            block=block,
             G=G,
-            Q=Q,
             factor=factor,
         )
 
@@ -207,13 +195,6 @@ class EllipsoidDual:
         if not np.isfinite(decrease):
             return None
         return step, float(np.sqrt(max(decrease, 0.0)))
-
-
-def _solve(factor: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Solve with a lower Cholesky factor; empty systems have empty solutions."""
-    if factor.shape[0] == 0:
-        return np.zeros(right.shape)
-    return cho_solve((factor, True), right, check_finite=False)
 
 
 @final
@@ -244,18 +225,14 @@ class Derivatives:
     def at(cls, dual: EllipsoidDual, at: Point, tau: float) -> "Derivatives":
         A, B = dual.form.A, dual.form.B
         k, n = B.shape
-        L = B.T / at.sigma[:, None]
-        zz = _solve(at.factor, np.eye(k))
-        inside = np.eye(k) - at.J @ at.K
-        reach = inside @ at.G
-        reach_zz = reach @ zz
-        coupling = reach_zz @ reach.T
-        xz = L @ reach_zz
-        za = zz @ A.T - xz.T @ B.T
-        xa = xz @ A.T - L - L @ ((coupling - at.J) @ at.K)
-        aa = A @ za - B @ xa
-        own_outer = -(L @ at.J) @ L.T
-        own_outer[np.diag_indices(n)] += 1.0 / at.sigma
+        pulled, Q = at.block.pulled, at.block.Q
+        zz = solve_lower(at.factor, np.eye(k))
+        along = pulled @ at.G
+        through = zz @ (at.G.T @ Q)
+        xz = along @ zz
+        za = zz @ A.T - through
+        xa = xz @ A.T - pulled - along @ through
+        aa = A @ za - through.T @ A.T + Q + (Q @ at.G) @ through
         none = np.zeros((k, k))
         image_a = A @ at.on_z - B @ at.on_x
         images = np.vstack([at.on_x, at.on_z, image_a])
@@ -266,10 +243,10 @@ class Derivatives:
             tau,
             inner=np.block([[zz, za], [za.T, 0.5 * (aa + aa.T)]]),
             mixed=np.hstack([xz, xa]),
-            outer=(L @ coupling) @ L.T,
-            own_inner=np.block([[none, none], [none, at.Q]]),
-            own_mixed=np.hstack([np.zeros((n, k)), L @ inside]),
-            own_outer=own_outer,
+            outer=xz @ along.T,
+            own_inner=np.block([[none, none], [none, Q]]),
+            own_mixed=np.hstack([np.zeros((n, k)), pulled]),
+            own_outer=at.block.inverse(),
             image_neuron=images[n:],
             image_input=images[:n],
         )
