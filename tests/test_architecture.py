@@ -63,6 +63,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "torch": {"training"},
     "sklearn": {"training"},
     "lark": {"vnnlib_io"},
+    "cvxpy": {"sdp"},
     "argparse": {"cli"},
     "rich": {"cli"},
     "matplotlib": {"cli"},

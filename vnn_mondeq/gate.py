@@ -119,6 +119,8 @@ def checkers() -> dict[type[AbstractCertificate], Checker]:
     from vnn_mondeq.sdp.check import check_shor
     from vnn_mondeq.sdp.ellipsoid_certificate import EllipsoidCertificate
     from vnn_mondeq.sdp.ellipsoid_rows import check_ellipsoid_certificate
+    from vnn_mondeq.sdp.lipschitz_certificate import LipschitzCertificate
+    from vnn_mondeq.sdp.lipschitz_margin import check_lipschitz
     from vnn_mondeq.search.certificate import TreeCertificate
     from vnn_mondeq.search.check import check_tree
 
@@ -127,6 +129,7 @@ def checkers() -> dict[type[AbstractCertificate], Checker]:
         inductive.InductiveBoxCertificate: check_inductive_box,
         CraftCertificate: check_craft,
         ShorCertificate: check_shor,
+        LipschitzCertificate: check_lipschitz,
         TreeCertificate: check_tree,
         EllipsoidCertificate: check_ellipsoid_certificate,
     }

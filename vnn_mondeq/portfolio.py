@@ -96,6 +96,12 @@ def _semidefinite() -> AbstractEngine:
     return StrengthenedShor()
 
 
+def _lipschitz() -> AbstractEngine:
+    from vnn_mondeq.sdp.lipschitz_engine import LipschitzEngine
+
+    return LipschitzEngine()
+
+
 def _search() -> AbstractEngine:
     from vnn_mondeq.search.engine import PhaseBranching
 
@@ -126,6 +132,7 @@ BACKENDS: Mapping[str, tuple[Stage, ...]] = MappingProxyType(
         ),
         "inductive": (Stage(_inductive_box_with_programs),),
         "sdp": (Stage(_semidefinite),),
+        "lipschitz": (Stage(_lipschitz),),
         "search": (Stage(_search),),
         "ellipsoid": (Stage(_ellipsoid),),
         "craft": (Stage(_craft),),

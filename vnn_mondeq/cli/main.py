@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "supports": "answer one question about what this tool supports",
     "inspect": "describe a model: layers, sizes, monotonicity, Lipschitz bound",
     "reach": "bound the outputs over an input set by a proved ellipsoid, and draw it",
+    "lipschitz": "proved Lipschitz constants of a model, everywhere or over a query's inputs",
     "robustness": "write a local robustness query",
     "export": "turn an .npz file of weights into an ONNX model",
     "train": "train a monDEQ and export it (needs the extra 'train')",

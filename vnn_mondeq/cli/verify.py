@@ -11,7 +11,7 @@ from vnn_mondeq.cli.console import observing
 from vnn_mondeq.cli.decide import ANY_NETWORK, decide
 from vnn_mondeq.deadline import Deadline
 
-BACKENDS = ("auto", "inductive", "sdp", "search", "ellipsoid", "craft", "attack")
+BACKENDS = ("auto", "inductive", "sdp", "lipschitz", "search", "ellipsoid", "craft", "attack")
 """Kept equal to `vnn_mondeq.portfolio.BACKENDS` by a test; importing it would load numpy."""
 
 _ANSWER_SECONDS = 0.25

@@ -13,8 +13,8 @@ The inputs are eliminated: `H = sym(ΛM) - ¼ ΛUΩ⁻¹UᵀΛ` must be positive
 
 With one group this is the L2 bound (the LBEN condition of Revay, Wang and Manchester 2020, read as
 an analysis), with a group for each input the L∞ bound. Feasibility does not depend on the row, so
-the multipliers of one row may settle the next one too. Scaling all multipliers by `r` turns `Σσ + q` into
-`r Σσ + q / r`, so the best scale is in closed form.
+the multipliers of one row may settle the next one too. Scaling all multipliers by `r` turns
+`Σσ + q` into `r Σσ + q / r`, so the best scale is in closed form.
 
 **The method.** `τ γ - log det H - weight · Σ log σ` is convex; Newton's method with `τ` growing
 follows its minimisers. A full barrier (weight 1) has the parameter `k + G` and long steps fail;
