@@ -263,11 +263,15 @@ def test_certificates_cover_every_system_within_the_radius(seed, slopes):
     system, exact = _perturbed(raw, 1e-2, rng)
     x = rng.normal(size=2)
     z = exact_fixpoint(exact.W, exact.U, exact.b, exactly(x))
-    value = dot(exactly(raw.G[0]), z)
-    at_stored = dot(exactly(raw.G[0]), exact_fixpoint(raw.W, raw.U, raw.b, exactly(x)))
-    # A true statement about the stored system that is false for the exact one, or nearly so.
+    stored_z = exact_fixpoint(raw.W, raw.U, raw.b, exactly(x))
+    # The row's sign is such that the stored system looks better than the exact one.
+    row = raw.G.copy()
+    if dot(exactly(row[0]), stored_z) < dot(exactly(row[0]), z):
+        row = -row
+    value, at_stored = dot(exactly(row[0]), z), dot(exactly(row[0]), stored_z)
+    # A true statement about the stored system that is false for the exact one.
     for offset in (float(-(value + at_stored) / 2), float(-value) + 0.5):
-        rows = Coefficients(raw.G, np.zeros((1, 2)), np.array([offset]))
+        rows = Coefficients(row, np.zeros((1, 2)), np.array([offset]))
         box = Box.from_floats(x, x)
         obligation = Obligation(box, box, Rows(rows, np.zeros(1)), ((0,),))
         problem = Problem(system, Query("2.0", (), ()), (obligation,))
