@@ -32,15 +32,14 @@ import numpy as np
 from vnn_mondeq.bounds import check as box_check
 from vnn_mondeq.problem import Obligation, Rows
 from vnn_mondeq.query.input_set import AbstractInputSet
-from vnn_mondeq.rounding import SAFETY, UNDERFLOW, gamma, norm_up, product_error
+from vnn_mondeq.rounding import SAFETY, gamma, norm_up, product_error
 from vnn_mondeq.sdp.ellipsoid_certificate import (
     EllipsoidProof,
     OuterEllipsoid,
-    ball_radius,
-    enclosing_ball,
     shrunk,
 )
 from vnn_mondeq.sdp.ellipsoid_products import Family
+from vnn_mondeq.sdp.ellipsoid_reduction import InputUnits, Reduced
 from vnn_mondeq.system.affine import Coefficients
 from vnn_mondeq.system.implicit import ImplicitSystem
 from vnn_mondeq.system.monotone import cholesky_defect
@@ -92,10 +91,10 @@ def confirm(
     if fault is not None:
         return Rejection(fault)
     with np.errstate(over="ignore", invalid="ignore"):
-        units = _InputUnits.of(inputs, proof)
-        if isinstance(units, Rejection):
-            return units
-        reduced = _Reduced.of(system, units, proof, box.upper_z, box.upper_s)
+        units = InputUnits.of(inputs, proof)
+        if units is None:
+            return Rejection("the proof speaks of a ball, and the input set has none")
+        reduced = Reduced.of(system, units, proof, box.upper_z, box.upper_s)
         found = _bound(reduced, units, proof)
     if isinstance(found, Rejection):
         return found
@@ -160,147 +159,6 @@ def _box_fault(proof: EllipsoidProof, upper_z: np.ndarray, upper_s: np.ndarray) 
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class _InputUnits:
-    """`x = center + half ∘ ξ` with `|ξ| <= 1`, and `‖ξ‖ <= 1` over the positions of the ball.
-
-    - `center`, `half` `(d,)`; `varying (n,)`: positions with `half > 0`.
-    - `sigma (n,)`: multipliers of `ξ_j²`; `total`: upper bound on the constant that goes with them.
-    - `square`: upper bound on `‖ξ‖²`.
-    """
-
-    center: np.ndarray
-    half: np.ndarray
-    varying: np.ndarray
-    sigma: np.ndarray
-    total: float
-    square: float
-
-    @classmethod
-    def of(cls, inputs: AbstractInputSet, proof: EllipsoidProof) -> "_InputUnits | Rejection":
-        lower, upper = inputs.bounds()
-        center = 0.5 * lower + 0.5 * upper
-        half = np.nextafter(np.maximum(upper - center, center - lower), np.inf)
-        half = np.where(lower < upper, half, 0.0)
-        sigma = proof.on_inputs.copy()
-        balls = 0
-        if proof.on_ball is not None:
-            ball = enclosing_ball(inputs)
-            if ball is None:
-                return Rejection("the proof speaks of a ball, and the input set has none")
-            near, radius = ball_radius(ball)
-            inside = ball.coordinates
-            center[inside], half[inside], sigma[inside] = near, radius, proof.on_ball
-            balls = int(radius > 0.0)
-        # A box of a single point needs center == lower == upper, which holds for finite floats.
-        varying = np.flatnonzero(half > 0.0)
-        boxed = np.zeros(half.size, dtype=bool)
-        boxed[varying] = True
-        if balls:
-            boxed[inside] = False
-        summed = float(sigma[boxed].sum()) + (float(proof.on_ball) if balls else 0.0)
-        total = summed * (1.0 + gamma(half.size + 4))
-        square = float(boxed.sum() + balls)
-        return cls(center, half, varying, sigma[varying], total, square)
-
-
-@final
-@dataclass(frozen=True, slots=True, eq=False)
-class _Reduced:
-    """Float arrays `ŝ ≈ Aẑ - Bξ - e`, `y ≈ Cẑ + Dξ + c` and error bounds `δ (k,)`, `δ_y (q,)`.
-
-    - `omega (k,)`: upper bounds on `ẑ`.
-    """
-
-    A: np.ndarray
-    B: np.ndarray
-    e: np.ndarray
-    C: np.ndarray
-    D: np.ndarray
-    c: np.ndarray
-    slack_error: np.ndarray
-    output_error: np.ndarray
-    omega: np.ndarray
-
-    @classmethod
-    def of(
-        cls,
-        system: ImplicitSystem,
-        units: _InputUnits,
-        proof: EllipsoidProof,
-        upper_z: np.ndarray,
-        upper_s: np.ndarray,
-    ) -> "_Reduced":
-        p, d = system.neurons, system.input_size
-        kept, varying = proof.kept, units.varying
-        active = np.setdiff1d(np.flatnonzero((upper_s <= 0.0) & (upper_z > 0.0)), kept)
-        unit_z, unit_s = proof.unit_z[kept], proof.unit_s[kept]
-        omega = upper_z[kept] / unit_z * SAFETY
-        M = np.eye(p) - system.W  # each diagonal entry is rounded once: one more operation below
-        spread = system.U[:, varying] * units.half[varying]
-        offset = system.U @ units.center + system.b
-        # What is not an active neuron: columns ẑ, ξ, 1.
-        direct = np.hstack([M[:, kept] * unit_z, -spread, -offset[:, None]])
-        direct_size = np.hstack(
-            [
-                np.abs(M[:, kept]) * unit_z,
-                np.abs(spread),
-                (np.abs(system.U) @ np.abs(units.center) + np.abs(system.b))[:, None],
-            ]
-        )
-        count = d + active.size + 12  # operations in any entry, with room
-        variables = np.concatenate([omega, np.ones(varying.size + 1)])
-        block = M[np.ix_(active, active)]
-        if active.size:
-            solved = -np.linalg.solve(block, direct[active])
-        else:
-            solved = np.zeros((0, direct.shape[1]))
-        residual = np.abs(block @ solved + direct[active])
-        residual += gamma(count) * (np.abs(block) @ np.abs(solved) + direct_size[active])
-        distance = float(norm_up(residual @ variables * SAFETY)) + UNDERFLOW
-        distance = distance / system.proof.modulus * SAFETY
-
-        def closed(rows: np.ndarray, size: np.ndarray, through: np.ndarray, unit: np.ndarray):
-            """`(rows + through z_a) / unit` without the active neurons, and its error."""
-            values = (rows + through @ solved) / unit[:, None]
-            magnitude = (size + np.abs(through) @ np.abs(solved)) / unit[:, None]
-            error = gamma(count) * (magnitude @ variables)
-            error += norm_up(through, axis=1) * (1.0 + gamma(4)) * distance / unit
-            return values, error * SAFETY + UNDERFLOW
-
-        slack, slack_error = closed(
-            direct[kept], direct_size[kept], M[np.ix_(kept, active)], unit_s
-        )
-        out = system.output.coefficients
-        rows = np.hstack(
-            [
-                out.on_z[:, kept] * unit_z,
-                out.on_x[:, varying] * units.half[varying],
-                (out.on_x @ units.center + out.offset)[:, None],
-            ]
-        )
-        size = np.hstack(
-            [
-                np.abs(rows[:, :-1]),
-                (np.abs(out.on_x) @ np.abs(units.center) + np.abs(out.offset))[:, None],
-            ]
-        )
-        output, output_error = closed(rows, size, out.on_z[:, active], np.ones(len(rows)))
-        k = kept.size
-        return cls(
-            A=slack[:, :k],
-            B=-slack[:, k:-1],
-            e=-slack[:, -1],
-            C=output[:, :k],
-            D=output[:, k:-1],
-            c=output[:, -1],
-            slack_error=slack_error,
-            output_error=output_error,
-            omega=omega,
-        )
-
-
-@final
-@dataclass(frozen=True, slots=True, eq=False)
 class _Quadratic:
     """`F(w) = wᵀ matrix w` up to `rounding`; on fixpoints it exceeds 1 by `excess` at most."""
 
@@ -309,7 +167,7 @@ class _Quadratic:
     excess: float
 
 
-def _quadratic(reduced: _Reduced, units: _InputUnits, proof: EllipsoidProof) -> _Quadratic:
+def _quadratic(reduced: Reduced, units: InputUnits, proof: EllipsoidProof) -> _Quadratic:
     """`F = 1 - Σ θ g` over `w = (1, ξ, ẑ)`, with the float slack."""
     k, n = reduced.B.shape
     size = 1 + n + k
@@ -355,7 +213,7 @@ def _quadratic(reduced: _Reduced, units: _InputUnits, proof: EllipsoidProof) -> 
 
 
 def _bound(
-    reduced: _Reduced, units: _InputUnits, proof: EllipsoidProof
+    reduced: Reduced, units: InputUnits, proof: EllipsoidProof
 ) -> OuterEllipsoid | Rejection:
     """The ellipsoid with the growth that the module's docstring derives."""
     Q, b, q = proof.Q, proof.b, proof.b.size

@@ -127,52 +127,45 @@ class EllipsoidDual:
 
     def evaluate(self, inputs: np.ndarray, free: np.ndarray, tau: float) -> Point | None:
         """`None` where `X` is not positive definite (in floating point)."""
+        try:
+            return self._evaluate(inputs, free, tau)
+        except np.linalg.LinAlgError:
+            return None
+
+    def _evaluate(self, inputs: np.ndarray, free: np.ndarray, tau: float) -> Point | None:
+        """**Raises** `LinAlgError`."""
         form = self.form
         A, B, e, C, D = form.A, form.B, form.e, form.C, form.D
         sigma = inputs[form.owner]
         terms = gather(self.products, self.products.multipliers(free), e)
-        try:
-            block = input_block(sigma, terms.nu, B)
-            G = 0.5 * terms.T.T + terms.nu[:, None] * A
-            weighted = terms.T @ A
-            H = 0.5 * (weighted + weighted.T) + np.diag(terms.rho) + A.T @ (terms.nu[:, None] * A)
-            H -= G.T @ block.Q @ G
-            factor = np.linalg.cholesky(0.5 * (H + H.T))
-            linear_z = 0.5 * (-terms.T @ e - terms.rho - terms.mu - A.T @ terms.pull)
-            z = solve_lower(factor, linear_z + 0.5 * (G.T @ (block.Q @ terms.pull)))
-            x = block.pulled @ (0.5 * terms.pull + G @ z)
-            level = 0.5 * float(terms.pull @ (B @ x)) + float(linear_z @ z)
-            level += float(inputs.sum()) - terms.constant
-            direct = block.solve(D.T)
-            on_z = solve_lower(factor, C.T + G.T @ (B @ direct))
-            on_x = direct + block.pulled @ (G @ on_z)
-            shape = D @ on_x + C @ on_z
-            shape = 0.5 * (shape + shape.T)
-            root = np.linalg.cholesky(shape)
-        except np.linalg.LinAlgError:
-            return None
-        q = form.c.size
-        log_shape = 2.0 * float(np.log(np.diag(root)).sum())
+        block = input_block(sigma, terms.nu, B)
+        G = 0.5 * terms.T.T + terms.nu[:, None] * A
+        weighted = terms.T @ A
+        H = 0.5 * (weighted + weighted.T) + np.diag(terms.rho) + A.T @ (terms.nu[:, None] * A)
+        H -= G.T @ block.Q @ G
+        factor = np.linalg.cholesky(0.5 * (H + H.T))
+
+        linear_z = 0.5 * (-terms.T @ e - terms.rho - terms.mu - A.T @ terms.pull)
+        z = solve_lower(factor, linear_z + 0.5 * (G.T @ (block.Q @ terms.pull)))
+        x = block.pulled @ (0.5 * terms.pull + G @ z)
+        level = 0.5 * float(terms.pull @ (B @ x)) + float(linear_z @ z)
+        level += float(inputs.sum()) - terms.constant
+
+        direct = block.solve(D.T)
+        on_z = solve_lower(factor, C.T + G.T @ (B @ direct))
+        on_x = direct + block.pulled @ (G @ on_z)
+        shape = D @ on_x + C @ on_z
+        shape = 0.5 * (shape + shape.T)
+        root = np.linalg.cholesky(shape)
+        q, log_shape = form.c.size, 2.0 * float(np.log(np.diag(root)).sum())
         if not (level > 0.0 and np.isfinite(level) and np.isfinite(log_shape)):
             return None
         log_small = 2.0 * float(np.log(np.diag(factor)).sum())
         potential = tau * (level + log_shape / q) - log_small - float(np.log(free).sum())
+        log_det = -0.5 * (q * float(np.log(level)) + log_shape)
+        center, images = (-z, -x), (shape, root, on_x, on_z)
         return Point(
-            inputs=inputs,
-            free=free,
-            level=level,
-            log_det=-0.5 * (q * float(np.log(level)) + log_shape),
-            potential=potential,
-            z=-z,
-            x=-x,
-            shape=shape,
-            root=root,
-            on_x=on_x,
-            on_z=on_z,
-            sigma=sigma,
-            block=block,
-            G=G,
-            factor=factor,
+            inputs, free, level, log_det, potential, *center, *images, sigma, block, G, factor
         )
 
     def ellipsoid(self, at: Point) -> tuple[np.ndarray, np.ndarray]:
