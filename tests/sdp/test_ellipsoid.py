@@ -256,10 +256,31 @@ def test_flat_outputs_are_refused_with_their_reason():
         answer = outer_ellipsoid(system, box, EllipsoidSettings(), NEVER)
         assert isinstance(answer, NoAnswer)
         assert "no volume" in answer.detail
+        thick = outer_ellipsoid(system, box, EllipsoidSettings(thickness=0.01), NEVER)
+        points = points_of(box, np.random.default_rng(99))
+        assert np.all(thick.distance(outputs_of(system, points)) <= 1.0)
+        assert np.all(thick.distance(extreme_outputs(system, box)) <= 1.0)
     point = Box.from_floats(np.zeros(3), np.zeros(3))
     answer = outer_ellipsoid(constant, point, EllipsoidSettings(), NEVER)
     assert isinstance(answer, NoAnswer)
     assert "no volume" in answer.detail
+    thick = outer_ellipsoid(constant, point, EllipsoidSettings(thickness=1e-3), NEVER)
+    assert np.all(thick.distance(outputs_of(constant, np.zeros((1, 3)))) <= 1.0)
+    # No wider than the thickness asks for, in units of the outputs (here of order one).
+    assert np.max(thick.support(np.eye(2)) + thick.support(-np.eye(2))) < 0.02
+
+
+@given(st.integers(0, 10**6), st.sampled_from(["flat", "point", "tiny", "l2", "clipped"]))
+def test_with_a_thickness_nearly_every_set_has_its_ellipsoid(seed, kind):
+    system, rng = drawn(seed, p=4, d=3, q=4)
+    inputs = input_set(rng, 3, kind)
+    found = outer_ellipsoid(system, inputs, EllipsoidSettings(thickness=1e-3), NEVER)
+    if isinstance(found, NoAnswer):
+        assert found.reason is Reason.NOT_CONTAINED
+        return
+    points = points_of(inputs, rng)
+    if len(points):
+        assert np.all(found.distance(outputs_of(system, points)) <= 1.0)
 
 
 def test_the_deadline_is_kept():
@@ -272,6 +293,8 @@ def test_the_deadline_is_kept():
 def test_settings_refuse_values_without_meaning():
     with pytest.raises(ValueError, match="growth"):
         PathSettings(growth=1.0)
+    with pytest.raises(ValueError, match="thickness"):
+        EllipsoidSettings(thickness=-1.0)
     with pytest.raises(ValueError, match="gap"):
         PathSettings(gap=0.0)
 

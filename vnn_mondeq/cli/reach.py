@@ -44,6 +44,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pairs", choices=PAIRS, default=PAIRS[0], help="products of two neurons (default: none)"
     )
+    parser.add_argument(
+        "--thickness",
+        type=float,
+        default=0.0,
+        metavar="PART",
+        help="if the outputs lie in a plane: how far to reach out of it, as a part of their range "
+        "(default: 0, refuse them)",
+    )
     parser.add_argument("--timeout", type=float, metavar="SECONDS", help="time limit")
 
 
@@ -131,11 +139,16 @@ def _require_matplotlib() -> None:
 
 
 def _settings(arguments: argparse.Namespace) -> "EllipsoidSettings":
+    from vnn_mondeq.errors import InputError
     from vnn_mondeq.sdp.ellipsoid import EllipsoidSettings, Model
     from vnn_mondeq.sdp.ellipsoid_path import Pairs, PathSettings
 
     path = PathSettings(pairs=Pairs(arguments.pairs), gap=1e-3)
-    return EllipsoidSettings(model=Model(arguments.relaxation), path=path)
+    if not 0.0 <= arguments.thickness < float("inf"):
+        raise InputError(f"--thickness must be a number of at least 0, not {arguments.thickness}")
+    return EllipsoidSettings(
+        model=Model(arguments.relaxation), path=path, thickness=arguments.thickness
+    )
 
 
 def _input_set(arguments: argparse.Namespace, model: "LoadedModel") -> "AbstractInputSet":

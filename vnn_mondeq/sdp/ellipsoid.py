@@ -5,6 +5,7 @@
 The result is checked (`ellipsoid_check.py`); `propose` is the search alone.
 """
 
+import dataclasses
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import final
@@ -54,11 +55,21 @@ FAMILIES = {
 @final
 @dataclass(frozen=True, slots=True)
 class EllipsoidSettings:
-    """`model`, how the `path` is followed, and the engine that makes the inductive `box`."""
+    """`model`, how the `path` is followed, and the engine that makes the inductive `box`.
+
+    - `thickness`: where the outputs lie in a plane, how far the ellipsoid reaches out of it, as a
+      part of the outputs' range; 0: such outputs are refused. (Small networks on small input sets
+      have few neurons that move, and then more outputs than directions.)
+    """
 
     model: Model = Model.STRENGTHENED
     path: PathSettings = field(default_factory=PathSettings)
     box: InductiveBox = field(default_factory=InductiveBox)
+    thickness: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.thickness < np.inf:
+            raise ValueError("EllipsoidSettings.thickness must be a number of at least 0")
 
 
 @final
@@ -111,12 +122,14 @@ def propose(
         return attempt
     scaled = _scaled(system, inputs, attempt.proof, settings.model)
     form = _output_form(system, scaled, inputs)
-    if _is_flat(form):
+    if _is_flat(form) and settings.thickness > 0.0:
+        form = _thickened(form, settings.thickness)
+    elif _is_flat(form):
         return NoAnswer(
             Reason.NO_ENGINE,
             "the outputs over this input set lie in a plane (an output is constant, or a linear "
             "function of the others), so their smallest ellipsoid has no volume; leave out such "
-            "outputs, or use a larger input set",
+            "outputs, use a larger input set, or allow a thickness out of the plane",
         )
     products = Products.of(FAMILIES[settings.model], form.e.size)
     end = follow(form, products, settings.path, deadline)
@@ -174,6 +187,23 @@ def _is_flat(form: OutputForm) -> bool:
     return bool(values[-1] <= FLAT * values[0])
 
 
+def _thickened(form: OutputForm, thickness: float) -> OutputForm:
+    """The outputs plus `r u`, `u` in the unit cube: inputs that move nothing but one output each.
+
+    Their multipliers are left out of the proof, which holds at `u = 0`.
+    """
+    q = form.c.size
+    spread = float(np.max(np.abs(form.D).sum(axis=1) + np.abs(form.C).sum(axis=1), initial=0.0))
+    if spread == 0.0:
+        spread = max(1.0, float(np.max(np.abs(form.c))))
+    return dataclasses.replace(
+        form,
+        B=np.hstack([form.B, np.zeros((form.e.size, q))]),
+        D=np.hstack([form.D, thickness * spread * np.eye(q)]),
+        owner=np.concatenate([form.owner, form.groups + np.arange(q)]),
+    )
+
+
 def _proof(
     system: ImplicitSystem,
     inputs: AbstractInputSet,
@@ -193,7 +223,7 @@ def _proof(
     if ball is not None:
         varying = varying[~np.isin(varying, ball.coordinates)]
     on_inputs[varying] = point.inputs[: varying.size] / point.level
-    has_ball = ball is not None and point.inputs.size > varying.size
+    has_ball = ball is not None and ball.coordinates.size > 0
     return EllipsoidProof(
         box=box,
         Q=Q,
@@ -202,7 +232,7 @@ def _proof(
         unit_z=units[0],
         unit_s=units[1],
         on_inputs=on_inputs,
-        on_ball=float(point.inputs[-1] / point.level) if has_ball else None,
+        on_ball=float(point.inputs[varying.size] / point.level) if has_ball else None,
         family=products.family,
         left=kept[products.i],
         right=kept[products.j],

@@ -32,7 +32,7 @@ class EllipsoidEngine(AbstractEngine):
     are no functions of the outputs (and the inputs) are bounded by the box alone.
     """
 
-    settings: EllipsoidSettings = field(default_factory=EllipsoidSettings)
+    settings: EllipsoidSettings = field(default_factory=lambda: EllipsoidSettings(thickness=1e-3))
 
     @property
     def name(self) -> str:
