@@ -7,10 +7,11 @@
 
 `DATA_FOLDER` holds `fc87_mnist.npz`, `mnist_test_first1000.npz`, `semimondeq_ellipsoids.npz`. The
 regions are those of the published ellipsoids: balls around the image, in pixel units, *not
-clipped*. One line of JSON an image is appended to RESULTS; images that are there already are left
-out, so an interrupted run goes on where it stopped. Every ellipsoid is the checked one. An image
-counts as certified when its label is above every other class on the whole (checked) ellipsoid.
-Seconds are for one image, box, search and check together, in this process.
+clipped* unless the setting says so. One line of JSON an image is appended to RESULTS; images that
+are there already are left out, so an interrupted run goes on where it stopped. Every ellipsoid is
+the checked one. An image counts as certified when its label is above every other class on the
+whole (checked) ellipsoid. Seconds are for one image, box, search and check together, in this
+process.
 """
 
 import argparse
@@ -33,8 +34,8 @@ from vnn_mondeq.system.implicit import ImplicitSystem, dense_system
 NETWORK = "fc87_mnist"
 
 
-def load(folder: Path) -> tuple[ImplicitSystem, np.ndarray, np.ndarray, float]:
-    """System, normalised images `(100, 784)`, labels, and the standard deviation of pixels."""
+def load(folder: Path) -> tuple[ImplicitSystem, np.ndarray, np.ndarray, float, float]:
+    """System, normalised images `(100, 784)`, labels, standard deviation and mean of pixels."""
     data = np.load(folder / f"{NETWORK}.npz")
     m, A, B = float(data["m"]), data["A"], data["B"]
     W = (1.0 - m) * np.eye(A.shape[0]) - A.T @ A + B - B.T
@@ -42,24 +43,28 @@ def load(folder: Path) -> tuple[ImplicitSystem, np.ndarray, np.ndarray, float]:
     images = np.load(folder / "mnist_test_first1000.npz")
     mean, std = float(data["mean"].reshape(())), float(data["std"].reshape(()))
     pixels = images["images"][:100].reshape(100, -1) / 255.0
-    return system, (pixels - mean) / std, images["labels"][:100].astype(int), std
+    return system, (pixels - mean) / std, images["labels"][:100].astype(int), std, mean
 
 
-def region(x: np.ndarray, setting: str, std: float) -> AbstractInputSet:
-    """The ball of a setting such as `linf_0.01` or `l2_0.10`."""
-    norm, eps = setting.split("_")
+def region(x: np.ndarray, setting: str, std: float, mean: float) -> AbstractInputSet:
+    """The ball of a setting such as `linf_0.01`, `linf_0.05_clipped` (to [0, 1]) or `l2_0.10`."""
+    norm, eps, *clipped = setting.split("_")
     radius = float(eps) / std
     if norm == "linf":
-        return Box.from_floats(x - radius, x + radius)
+        lower, upper = x - radius, x + radius
+        if clipped:
+            least, most = -mean / std, (1.0 - mean) / std
+            lower, upper = np.clip(lower, least, most), np.clip(upper, least, most)
+        return Box.from_floats(lower, upper)
     center = tuple(Fraction(float(value)) for value in x)
     return LqBall(2, x.size, np.arange(x.size), center, Fraction(radius) ** 2)
 
 
-def published(folder: Path, setting: str, image: int) -> tuple[float, float]:
-    """`log |det Q|` of the published ellipsoid, and its smallest margin times the sign."""
+def published(folder: Path, setting: str, image: int) -> tuple[float | None, float | None]:
+    """`log |det Q|` of the published ellipsoid and its smallest margin, where there is one."""
     stored = np.load(folder / "semimondeq_ellipsoids.npz")
     if f"Q_{setting}" not in stored:
-        return math.nan, math.nan
+        return None, None
     Q, b = stored[f"Q_{setting}"][image], stored[f"b_{setting}"][image]
     label = int(np.load(folder / "mnist_test_first1000.npz")["labels"][image])
     others = np.delete(np.eye(b.size), label, axis=0) - np.eye(b.size)[label]
@@ -96,7 +101,7 @@ def measure(system: ImplicitSystem, inputs: AbstractInputSet, label: int, argume
 
 def run(arguments: argparse.Namespace) -> None:
     folder = arguments.folder
-    system, x, labels, std = load(folder)
+    system, x, labels, std, mean = load(folder)
     key = {name: getattr(arguments, name) for name in ("setting", "model", "pairs", "gap")}
     done = {line["image"] for line in read(arguments.results) if key.items() <= line.items()}
     first, last = map(int, arguments.images.split(":"))
@@ -106,9 +111,8 @@ def run(arguments: argparse.Namespace) -> None:
             continue
         if time.monotonic() - began > arguments.budget:
             break
-        numbers = measure(
-            system, region(x[image], arguments.setting, std), labels[image], arguments
-        )
+        inputs = region(x[image], arguments.setting, std, mean)
+        numbers = measure(system, inputs, labels[image], arguments)
         log_det, margin = published(folder, arguments.setting, image)
         line = {**key, "image": image, **numbers}
         line |= {"published_log_det": log_det, "published_margin": margin}
@@ -136,9 +140,9 @@ def table(results: Path) -> None:
         certified = [line["image"] for line in good if line["margin"] > 0.0]
         missed = sorted({line["image"] for line in lines} - set(certified))
         ours = np.array([line["log_det"] for line in good])
-        theirs = np.array([line["published_log_det"] for line in good])
+        theirs = np.array([line["published_log_det"] for line in good], dtype=float)
         seconds = [line["seconds"] for line in lines]
-        published_count = sum(line["published_margin"] > 0.0 for line in lines)
+        published_count = sum((line["published_margin"] or -1.0) > 0.0 for line in lines)
         print(
             *key[:3],
             len(lines),
