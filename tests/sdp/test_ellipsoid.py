@@ -376,28 +376,32 @@ def test_tampered_proofs_are_refused(proved):
         assert isinstance(check_ellipsoid(system, box, changed), Rejection), name
 
 
-@given(st.integers(0, 10**6), st.sampled_from([1e-6, 1e-3, 0.1, 1.0]))
-def test_whatever_the_multipliers_what_is_confirmed_is_true(proved, seed, size):
+@pytest.mark.parametrize("size", [1e-4, 1e-3, 0.03])
+def test_whatever_the_multipliers_what_is_confirmed_is_true(proved, size):
     system, box, proof = proved
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(100)
+    outputs = np.vstack([outputs_of(system, points_of(box, rng)), extreme_outputs(system, box)])
+    confirmed = 0
+    for _ in range(60):
+        larger = 1.0 + size * rng.choice([0.0, 3.0, 30.0])
 
-    def shaken(values):
-        return values * np.exp(size * rng.normal(size=values.shape))
+        def shaken(values):
+            return values * np.exp(size * rng.normal(size=values.shape))
 
-    changed = dataclasses.replace(
-        proof,
-        value=shaken(proof.value),
-        on_inputs=shaken(proof.on_inputs),
-        unit_z=shaken(proof.unit_z),
-        unit_s=shaken(proof.unit_s),
-        # Somewhat larger, so that a good part of the changed proofs still holds.
-        Q=proof.Q / (1.0 + 2.0 * size),
-        b=proof.b / (1.0 + 2.0 * size),
-    )
-    found = check_ellipsoid(system, box, changed)
-    if isinstance(found, OuterEllipsoid):
-        outputs = np.vstack([outputs_of(system, points_of(box, rng)), extreme_outputs(system, box)])
-        assert np.all(found.distance(outputs) <= 1.0)
+        changed = dataclasses.replace(
+            proof,
+            value=shaken(proof.value),
+            on_inputs=shaken(proof.on_inputs),
+            unit_z=proof.unit_z * np.exp(size * rng.random(proof.unit_z.size)),
+            unit_s=proof.unit_s * np.exp(size * rng.random(proof.unit_s.size)),
+            Q=proof.Q / larger,
+            b=proof.b / larger,
+        )
+        found = check_ellipsoid(system, box, changed)
+        if isinstance(found, OuterEllipsoid):
+            confirmed += 1
+            assert np.all(found.distance(outputs) <= 1.0)
+    assert 5 <= confirmed <= 55, "nothing is tested where all or none are confirmed"
 
 
 def test_a_widened_ellipsoid_contains_what_is_near(proved):
