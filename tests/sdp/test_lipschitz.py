@@ -19,6 +19,7 @@ from vnn_mondeq.gate import checkers
 from vnn_mondeq.progress import NullObserver
 from vnn_mondeq.query.input_set import Box, HalfSpace, Intersection, LqBall
 from vnn_mondeq.result import CertificateCandidate, NoAnswer, Reason
+from vnn_mondeq.sdp import lipschitz_row
 from vnn_mondeq.sdp.lipschitz import lipschitz_bound, lipschitz_row_bounds
 from vnn_mondeq.sdp.lipschitz_certificate import LipschitzCertificate
 from vnn_mondeq.sdp.lipschitz_check import (
@@ -206,6 +207,15 @@ def test_bounds_are_the_optimum_of_the_semidefinite_program(norm):
         if norm == 2:
             best = general_gain(cp, raw)
             assert best * (1 - 1e-5) <= lipschitz_bound(system, 2).value <= best * (1 + 2e-3)
+
+
+def test_coarse_steps_reach_nearly_the_same_bound(monkeypatch):
+    raw = raw_system(np.random.default_rng(308), "plain", 6, 12, 1)
+    fine = lipschitz_bound(raw.build(), np.inf).value
+    monkeypatch.setattr(lipschitz_row, "DENSE_LIMIT", 0)
+    coarse = lipschitz_bound(raw.build(), np.inf).value
+    assert coarse != fine, "the limit no longer selects the coarse steps"
+    assert max(operator_norm(J, np.inf) for J in jacobians(raw)) <= coarse <= 1.03 * fine
 
 
 # --- slopes and local bounds -------------------------------------------------------------------
