@@ -312,6 +312,47 @@ def test_slopes_of_decided_neurons_are_exact():
         assert slopes.kept.tolist() == [2]
 
 
+def test_phases_of_a_centre_outside_the_set_count():
+    """Off (on) everywhere in the set, but not at the starting input: the slope is not fixed."""
+    upper_z, upper_s = np.array([0.0, 2.0, 0.0, 2.0]), np.array([3.0, 0.0, 3.0, 0.0])
+    v = np.array([1.0, -1.0, -1.0, 1.0])
+    for slopes in (
+        Slopes.from_point(upper_z, upper_s, v),
+        slopes_from_point(upper_z, upper_s, v - 1e-12, v + 1e-12),
+    ):
+        assert slopes.kept.tolist() == [0, 1]
+        assert np.allclose(slopes.lower, [0.25, 0.0, 0.0, 1.0], atol=1e-5)
+        assert np.allclose(slopes.upper, [1.0, 2.0 / 3.0, 0.0, 1.0], atol=1e-5)
+    straddling = slopes_from_point(upper_z, upper_s, np.full(4, -1.0), np.full(4, 1.0))
+    assert straddling.kept.size == 4
+    assert not straddling.lower.any() and straddling.upper.all()
+
+
+def test_engine_on_a_ball_whose_centre_is_outside_its_box():
+    proved = 0
+    for seed in range(6):
+        raw = raw_system(np.random.default_rng([315, seed]), "plain", 5, 2, 1)
+        ball = ball_of([1.0, 0.0], Fraction(9, 4), size=2)
+        box = Box.from_floats(np.array([-1.0, -0.3]), np.array([-0.3, 0.3]))
+        oracle = LinearOracle(raw.W, raw.U, raw.b, *box.bounds())
+        least = oracle.minimum(raw.G[0], raw.H[0], raw.g[0]).value
+        for room in (0.1, 3.0, 20.0):
+            rows = [constraint({0: 1.0}, room - least)]
+            query = query_of([(Intersection((box, ball)), rows)], 2, 1)
+            problem = build_problem(raw.build(), query, "float64")
+            candidate = run_engine(problem)
+            if isinstance(candidate, CertificateCandidate):
+                margin = check_lipschitz(problem, candidate.certificate, Deadline.never())
+                # The set is smaller than the box, so its least value is no smaller.
+                samples = np.random.default_rng(316).uniform(*box.bounds(), size=(300, 2))
+                inside = [x for x in samples if ball.contains(x)]
+                values = [raw.G[0] @ fixpoint(raw, x) + raw.H[0] @ x + raw.g[0] for x in inside]
+                assert isinstance(margin, float)
+                assert margin <= min(values) + room - least + ORACLE_RELATIVE
+                proved += 1
+    assert proved >= 6
+
+
 # --- regions -----------------------------------------------------------------------------------
 
 

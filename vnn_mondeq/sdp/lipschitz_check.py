@@ -55,16 +55,19 @@ def slopes_from_point(
     """From an input whose pre-activation lies in `[low, high]` to any input of such a set.
 
     The slope is at least `v / (v + upper_s)` from `v > 0`, at most `upper_z / (upper_z - v)` from
-    `v < 0` (`lipschitz_increments.py`); both are monotone in `v`.
+    `v < 0` (`lipschitz_increments.py`); both are monotone in `v`. The input itself need not be in
+    the set: a neuron's slope is fixed only where its phase is proved there too.
     """
-    known = slopes_within_box(upper_z, upper_s)
-    lower, upper, kept = known.lower.copy(), known.upper.copy(), known.kept
-    positive, negative = kept[low[kept] > 0.0], kept[high[kept] < 0.0]
+    p = upper_z.shape[0]
+    lower, upper = np.zeros(p), np.ones(p)
+    positive, negative = low > 0.0, high < 0.0
     v = low[positive]
     lower[positive] = np.clip(v / (v + upper_s[positive]) / SAFETY, 0.0, 1.0)
     v = -high[negative]
     upper[negative] = np.clip(upper_z[negative] / (upper_z[negative] + v) * SAFETY, 0.0, 1.0)
-    return EnclosedSlopes(lower, upper, kept)
+    on, off = positive & (upper_s == 0.0), negative & (upper_z == 0.0)
+    lower[on], upper[off] = 1.0, 0.0
+    return EnclosedSlopes(lower, upper, np.flatnonzero(~(off | on)))
 
 
 @final

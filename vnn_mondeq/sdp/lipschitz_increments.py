@@ -53,15 +53,13 @@ class Slopes:
 
         From `v > 0`, a secant that ends at `v' < 0` has the slope `v / (v - v')`, and `-v' <=
         box_s`; from `v < 0`, one that ends at `v' > 0` has `v' / (v' - v)`, and `v' <= box_z`.
+        The starting input need not be in the set, so its own phase counts as well.
         """
-        general = cls.within_box(box_z, box_s)
+        off, on = (box_z == 0.0) & (v < 0.0), (box_s == 0.0) & (v > 0.0)
         with np.errstate(invalid="ignore", divide="ignore"):
             least = np.where(v > 0.0, v / (v + box_s), 0.0)
             most = np.where(v < 0.0, box_z / (box_z - v), 1.0)
-        lower, upper = general.lower.copy(), general.upper.copy()
-        kept = general.kept
-        lower[kept], upper[kept] = least[kept], most[kept]
-        return cls(lower, upper, kept)
+        return cls(least, most, np.flatnonzero(~(off | on)))
 
 
 @final
