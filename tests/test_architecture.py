@@ -37,6 +37,7 @@ LEVELS: dict[str, int] = {
     "reach": 8,
     "gate": 8,
     "portfolio": 9,
+    "certificate_file": 9,
     "api": 10,
     "training": 6,
     "cli": 11,

@@ -15,8 +15,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from vnn_mondeq.api import check as check
+    from vnn_mondeq.api import load_certificate as load_certificate
     from vnn_mondeq.api import load_model as load_model
     from vnn_mondeq.api import load_query as load_query
+    from vnn_mondeq.api import save_certificate as save_certificate
     from vnn_mondeq.api import verify as verify
     from vnn_mondeq.errors import VnnMondeqError as VnnMondeqError
     from vnn_mondeq.result import Reason as Reason
@@ -26,8 +29,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "check": "vnn_mondeq.api",
+    "load_certificate": "vnn_mondeq.api",
     "load_model": "vnn_mondeq.api",
     "load_query": "vnn_mondeq.api",
+    "save_certificate": "vnn_mondeq.api",
     "verify": "vnn_mondeq.api",
     "VnnMondeqError": "vnn_mondeq.errors",
     "Reason": "vnn_mondeq.result",

@@ -1,4 +1,4 @@
-"""The public functions: load a model, load a query, verify.
+"""The public functions: load a model, load a query, verify; save a proof, load it, check it.
 
 model = load_model("model.onnx")
 query = load_query("property.vnnlib")
@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 from vnn_mondeq.deadline import Deadline
-from vnn_mondeq.errors import InputError, MismatchError
+from vnn_mondeq.errors import DeadlineExceeded, InputError, MismatchError
 from vnn_mondeq.progress import AbstractObserver, NullObserver
 from vnn_mondeq.query.norm import NormNetwork, resolve_norms
 from vnn_mondeq.query.query import Query
-from vnn_mondeq.result import Result
+from vnn_mondeq.result import AbstractCertificate, CheckedCertificate, Reason, Result, Verdict
 
 if TYPE_CHECKING:
-    from vnn_mondeq.gate import NormReplay
+    from vnn_mondeq.certificate_file import StoredCertificate
+    from vnn_mondeq.gate import Gate, NormReplay
     from vnn_mondeq.onnx_io import LoadedModel
     from vnn_mondeq.onnx_io.replay import Replay
 
@@ -91,17 +92,95 @@ def verify(
     **Raises** `MismatchError` when model and query do not fit each other, `InputError` for an
     unknown backend or a timeout that is negative or not a number.
     """
-    from vnn_mondeq.gate import Gate
-    from vnn_mondeq.onnx_io.replay import Replay
     from vnn_mondeq.portfolio import BACKENDS, run
-    from vnn_mondeq.statement import build_problem
 
     if backend not in BACKENDS:
         raise InputError(f"unknown backend {backend!r}; choose one of {', '.join(BACKENDS)}")
+    deadline = _deadline(timeout)
+    gate = _gate(model, query, norms or {})
+    return run(gate.problem, gate, BACKENDS[backend], deadline, observer or NullObserver())
+
+
+def check(
+    model: "LoadedModel",
+    query: Query,
+    certificate: AbstractCertificate,
+    *,
+    norms: Mapping[str, LoadedNorm] | None = None,
+    timeout: float | None = None,
+) -> Result:
+    """Check a certificate against a model and a query; no engine runs.
+
+    **Arguments:** as `verify`; `certificate` may come from anywhere, `load_certificate` for one.
+
+    **Returns** `UNSAT` with the certificate where the gate confirms it, `UNKNOWN` with
+    `Reason.CERTIFICATE_REFUSED` and what is wrong, or `TIMED_OUT`.
+
+    **Raises** as `verify`.
+    """
+    import numpy as np
+
+    deadline = _deadline(timeout)
+    gate = _gate(model, query, norms or {})
+    try:
+        # Numbers that overflow are refused where they matter; they need no warnings.
+        with np.errstate(all="ignore"):
+            found = gate.confirm_certificate(certificate, deadline)
+    except DeadlineExceeded:
+        return Result(Verdict.TIMED_OUT, Reason.TIMED_OUT)
+    except (np.linalg.LinAlgError, MemoryError) as error:
+        detail = f"its check failed: {error}"
+        return Result(Verdict.UNKNOWN, Reason.CERTIFICATE_REFUSED, detail)
+    if isinstance(found, CheckedCertificate):
+        return Result(Verdict.UNSAT, certificate=found)
+    return Result(Verdict.UNKNOWN, Reason.CERTIFICATE_REFUSED, found.detail)
+
+
+def load_certificate(path: str | Path) -> "StoredCertificate":
+    """Read a certificate file (docs/certificates.md). **Raises** `InputError`."""
+    from vnn_mondeq import certificate_file
+
+    return certificate_file.load_certificate(path)
+
+
+def save_certificate(
+    path: str | Path,
+    checked: CheckedCertificate,
+    *,
+    query: str | Path,
+    networks: Mapping[str, str | Path],
+) -> int:
+    """Write the proof behind an `UNSAT` result to a file, whole or not at all.
+
+    **Arguments:**
+
+    - `checked`: `Result.certificate`.
+    - `query`, `networks`: the files that it is about (network name → model), for their digests.
+
+    **Returns** the size of the file in bytes.
+
+    **Raises** `OutputError`, `InputError` for a query or model file that cannot be read.
+    """
+    from vnn_mondeq.certificate_file import Subject, certificate_bytes
+    from vnn_mondeq.whole_file import write_whole
+
+    data = certificate_bytes(checked, Subject.of(query, networks))
+    write_whole(path, data)
+    return len(data)
+
+
+def _deadline(timeout: float | None) -> Deadline:
     if timeout is not None and not timeout >= 0.0:
         raise InputError(f"the time limit must not be negative, and {timeout} is")
-    deadline = Deadline.after(math.inf if timeout is None else timeout)
-    norms = norms or {}
+    return Deadline.after(math.inf if timeout is None else timeout)
+
+
+def _gate(model: "LoadedModel", query: Query, norms: Mapping[str, LoadedNorm]) -> "Gate":
+    """The gate for a model and a query. **Raises** `MismatchError`."""
+    from vnn_mondeq.gate import Gate
+    from vnn_mondeq.onnx_io.replay import Replay
+    from vnn_mondeq.statement import build_problem
+
     replays = {
         name: _norm_replay(query, name, norms[name])
         for name in query.norm_networks
@@ -109,8 +188,7 @@ def verify(
     }
     resolved = resolve_norms(query, {name: norm.network for name, norm in norms.items()})
     problem = build_problem(model.system, resolved, model.element_type)
-    gate = Gate(problem, model.element_type, lambda: Replay(model.model_bytes), replays)
-    return run(problem, gate, BACKENDS[backend], deadline, observer or NullObserver())
+    return Gate(problem, model.element_type, lambda: Replay(model.model_bytes), replays)
 
 
 def _norm_replay(query: Query, name: str, norm: LoadedNorm) -> "NormReplay":

@@ -41,6 +41,7 @@ class Reason(Enum):
     CERTIFICATE_REJECTED = (
         "a proof was found but its independent check did not confirm it; please report this"
     )
+    CERTIFICATE_REFUSED = "the certificate does not prove this query about this model"
     ROUNDING = "the margin is smaller than the rounding errors that a runtime may make"
     UNSUPPORTED_QUERY = "the query has constraints that no engine can use yet"
     UNBOUNDED_INPUT = "an input has no finite bound; give every input a lower and an upper bound"

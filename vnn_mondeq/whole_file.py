@@ -27,6 +27,21 @@ def write_whole(path: str | Path, data: bytes) -> None:
         raise OutputError(f"{target}: cannot be written: {error.strerror}") from error
 
 
+def check_writable(path: str | Path) -> None:
+    """Find out, before any work, whether `write_whole` could write there; leaves nothing behind.
+
+    **Raises** `OutputError`.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise OutputError(f"{target}: is a folder; give the name of a file")
+    try:
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        raise OutputError(f"{target}: cannot be written: {error.strerror}") from error
+
+
 def _current_umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

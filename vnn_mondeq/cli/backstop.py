@@ -19,10 +19,12 @@ class Backstop:
 
     - `deadline`: when the watcher steps in; never, if it is infinite.
     - `answer`: what the watcher does before it ends the process; must be quick.
+    - `code`: with which exit code it does.
     """
 
-    def __init__(self, deadline: Deadline, answer: Callable[[], None]):
+    def __init__(self, deadline: Deadline, answer: Callable[[], None], code: int = exit_code.OK):
         self._deadline = deadline
+        self._code = code
         self._answer = answer
         self._turn = threading.Lock()
         self._cancelled = threading.Event()
@@ -52,4 +54,4 @@ class Backstop:
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
-            os._exit(exit_code.OK)
+            os._exit(self._code)

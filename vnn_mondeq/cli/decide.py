@@ -1,18 +1,47 @@
-"""Load, match files with networks, decide: what `verify` and `competition` share."""
+"""Load, match files with networks, decide: what `verify`, `competition` and `check` share."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, final
 
 from vnn_mondeq.deadline import Deadline
 from vnn_mondeq.errors import InputError, MismatchError, QueryError
 from vnn_mondeq.progress import AbstractObserver
 
 if TYPE_CHECKING:
+    from vnn_mondeq.api import LoadedNorm
+    from vnn_mondeq.onnx_io import LoadedModel
     from vnn_mondeq.query.query import Query
     from vnn_mondeq.result import Result
 
 ANY_NETWORK = ""
 """Key of a model file given without a network name: it stands for the only network."""
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Loaded:
+    """A query and its networks. `files`: network name → path, for every declared network."""
+
+    query: "Query"
+    model: "LoadedModel"
+    norms: "Mapping[str, LoadedNorm]"
+    files: Mapping[str, str]
+
+
+def load_all(query_path: str, files: Mapping[str, str]) -> Loaded:
+    """Load the query and its model files (keys as in `decide`).
+
+    **Raises** what `vnn_mondeq.api` raises, and `MismatchError` for missing or surplus files.
+    """
+    from vnn_mondeq import api
+
+    query = _load_query(query_path)
+    assigned = assign_files(query, files)
+    (name,) = [name for name in assigned if name not in query.norm_networks]
+    model = api.load_model(assigned[name])
+    norms = {norm: api.load_norm(assigned[norm]) for norm in query.norm_networks}
+    return Loaded(query, model, norms, assigned)
 
 
 def decide(
@@ -33,16 +62,17 @@ def decide(
     from vnn_mondeq import api
 
     observer.phase("reading")
-    query = _load_query(query_path)
-    assigned = assign_files(query, files)
-    (name,) = [name for name in assigned if name not in query.norm_networks]
-    model = api.load_model(assigned[name])
+    loaded = load_all(query_path, files)
     timeout = max(0.0, deadline.remaining())
-    norms = {norm: api.load_norm(assigned[norm]) for norm in query.norm_networks}
     result = api.verify(
-        model, query, norms=norms, timeout=timeout, backend=backend, observer=observer
+        loaded.model,
+        loaded.query,
+        norms=loaded.norms,
+        timeout=timeout,
+        backend=backend,
+        observer=observer,
     )
-    return query, result
+    return loaded.query, result
 
 
 def _load_query(path: str) -> "Query":

@@ -7,6 +7,9 @@ process that fails.
 OK = 0
 """A verdict was printed (sat, unsat, unknown or timed-out), or the command did its work."""
 
+REFUSED = 1
+"""`check` printed `unknown` or `timed-out`: the certificate was not confirmed."""
+
 BAD_INPUT = 2
 """Wrong usage, or a file or query that cannot be used. Nothing was written to stdout."""
 

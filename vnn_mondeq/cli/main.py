@@ -19,6 +19,7 @@ NAME = "vnn-mondeq"
 
 COMMANDS: dict[str, str] = {
     "verify": "decide a VNN-LIB query about an ONNX model",
+    "check": "check a certificate against a query and its model; no search for a proof",
     "supports": "answer one question about what this tool supports",
     "inspect": "describe a model: layers, sizes, monotonicity, Lipschitz bound",
     "reach": "bound the outputs over an input set by a proved ellipsoid, and draw it",

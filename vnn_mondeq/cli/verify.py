@@ -8,8 +8,9 @@ from vnn_mondeq.cli import exit_code
 from vnn_mondeq.cli.assignment import format_assignment, prepare_folder, serialise_assignment
 from vnn_mondeq.cli.backstop import Backstop
 from vnn_mondeq.cli.console import observing
-from vnn_mondeq.cli.decide import ANY_NETWORK, decide
+from vnn_mondeq.cli.decide import ANY_NETWORK, assign_files, decide
 from vnn_mondeq.deadline import Deadline
+from vnn_mondeq.whole_file import check_writable
 
 BACKENDS = ("auto", "inductive", "sdp", "lipschitz", "search", "ellipsoid", "craft", "attack")
 """Kept equal to `vnn_mondeq.portfolio.BACKENDS` by a test; importing it would load numpy."""
@@ -38,6 +39,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         dest="folder",
         metavar="FOLDER",
         help="write a counterexample as FOLDER/VARIABLE.pb instead of to stdout",
+    )
+    parser.add_argument(
+        "--certificate",
+        metavar="FILE",
+        help="after unsat, write the checked proof to FILE (see check)",
     )
     parser.add_argument(
         "--backend", choices=BACKENDS, default="auto", help="which engines to use (default: auto)"
@@ -80,6 +86,8 @@ def unique(pairs: list[tuple[str, str]]) -> dict[str, str]:
 def run(arguments: argparse.Namespace) -> int:
     files = unique(arguments.network)
     folder = None if arguments.folder is None else prepare_folder(arguments.folder)
+    if arguments.certificate is not None:
+        check_writable(arguments.certificate)
     if arguments.timeout == 0.0:
         return _say_timed_out()
     limit = Deadline(arguments.started + arguments.timeout)
@@ -96,8 +104,22 @@ def run(arguments: argparse.Namespace) -> int:
             else:
                 serialise_assignment(query, result.witness, folder)
         sys.stdout.write("\n".join(lines) + "\n")
+        sys.stdout.flush()
+    if arguments.certificate is not None and result.certificate is not None:
+        # After the answer: a proof that cannot be written must not cost the verdict.
+        _save(arguments, assign_files(query, files), result.certificate)
     report(result, arguments.quiet, arguments.verbose)
     return exit_code.OK
+
+
+def _save(arguments: argparse.Namespace, files: dict[str, str], checked) -> None:
+    """**Raises** `OutputError`."""
+    from vnn_mondeq import api
+
+    path = arguments.certificate
+    size = api.save_certificate(path, checked, query=arguments.query, networks=files)
+    if arguments.verbose and not arguments.quiet:
+        print(f"certificate: {path}, {size} bytes", file=sys.stderr)
 
 
 def _say_timed_out() -> int:

@@ -44,12 +44,15 @@ class Node:
     closing: Closing
 
     def leaves(self) -> int:
-        """Number of leaves below."""
-        match self.closing:
-            case Split(_, inactive, active):
-                return inactive.leaves() + active.leaves()
-            case _:
-                return 1
+        """Number of leaves below. No recursion: trees may be deep."""
+        count, waiting = 0, [self]
+        while waiting:
+            match waiting.pop().closing:
+                case Split(_, inactive, active):
+                    waiting += (inactive, active)
+                case _:
+                    count += 1
+        return count
 
 
 @final
