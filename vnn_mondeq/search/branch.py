@@ -13,6 +13,7 @@ from vnn_mondeq.bounds.triangle import TriangleOptimum, TriangleProgram
 from vnn_mondeq.deadline import Deadline
 from vnn_mondeq.errors import DeadlineExceeded
 from vnn_mondeq.problem import Obligation
+from vnn_mondeq.progress import AbstractObserver
 from vnn_mondeq.sdp.ascent import AscentSettings
 from vnn_mondeq.sdp.engine import AIR, CaseBound, bound_case
 from vnn_mondeq.sdp.phases import scaled_form
@@ -25,14 +26,23 @@ from vnn_mondeq.system.solve import FixpointSolver
 @final
 @dataclass(frozen=True, slots=True)
 class BranchSettings:
-    """- `rounds`: tightening rounds at each node.
+    """How a tree is grown.
+
+    - `rounds`: tightening rounds at each node.
     - `nodes`: limit of nodes for one case.
+    - `megabytes`: limit on the multipliers that one tree may hold (they are its certificate).
     - `ascent`: how each node's semidefinite bound is found.
     """
 
     rounds: int = 2
     nodes: int = 20_000
+    megabytes: float = 2000.0
     ascent: AscentSettings = field(default_factory=AscentSettings)
+
+    def limit(self, neurons: int) -> int:
+        """Nodes that both limits allow."""
+        each = 16.0 * neurons * neurons * self.rounds / 1e6
+        return int(min(self.nodes, max(self.megabytes / max(each, 1e-6), 1.0)))
 
 
 @final
@@ -55,12 +65,13 @@ class Unfinished:
 @final
 @dataclass(slots=True, eq=False)
 class _Open:
-    """A node on the list: its box, where it hangs, and what the parent said about its bound."""
+    """A node on the list: its box, where it hangs, and its share of the tree (`2 ** -depth`)."""
 
     box_z: np.ndarray
     box_s: np.ndarray
     parent: "_Record | None"
     is_active: bool
+    share: float
 
 
 @final
@@ -85,6 +96,7 @@ class PhaseSearch:
     projection: AbstractProjection
     settings: BranchSettings
     solver: FixpointSolver
+    observer: AbstractObserver
     visited: int = 0
 
     def close(
@@ -96,15 +108,14 @@ class PhaseSearch:
     ) -> Node | Violation | Unfinished:
         """Refute the case's combined row everywhere under the root box, or find a violation.
 
-        Worst node first. Complete in exact arithmetic: with all phases decided the relaxation is an
-        affine function over the inputs, and its bound exact. **Raises** nothing for time: the
-        answer is then `Unfinished`.
+        Worst node first. Complete in exact arithmetic: with all phases decided a node is a linear
+        program. **Raises** nothing for time: the answer is then `Unfinished`.
         """
         order = itertools.count()
         waiting: list[tuple[float, int, _Open]] = []
-        heapq.heappush(waiting, (0.0, next(order), _Open(*root, None, False)))
+        heapq.heappush(waiting, (0.0, next(order), _Open(*root, None, False, 1.0)))
         top: _Record | None = None
-        count = 0
+        count, closed = 0, 0.0
         while waiting:
             margin, _, opened = heapq.heappop(waiting)
             count += 1
@@ -123,8 +134,10 @@ class PhaseSearch:
             else:
                 opened.parent.inactive = record
             if record.closing is not None:
+                closed += opened.share
+                self.observer.progress(closed, 1.0)
                 continue
-            if record.neuron < 0 or count >= self.settings.nodes:
+            if record.neuron < 0 or count >= self.settings.limit(self.system.neurons):
                 return Unfinished(len(waiting) + 1, -bound)
             for is_active in (False, True):
                 child = self._child(opened, record, is_active)
@@ -136,7 +149,7 @@ class PhaseSearch:
         box_z = (opened.box_z if last is None else last.upper_z).copy()
         box_s = (opened.box_s if last is None else last.upper_s).copy()
         (box_s if is_active else box_z)[record.neuron] = 0.0
-        return _Open(box_z, box_s, record, is_active)
+        return _Open(box_z, box_s, record, is_active, 0.5 * opened.share)
 
     def _visit(
         self, case: int, weights: np.ndarray, opened: _Open, deadline: Deadline

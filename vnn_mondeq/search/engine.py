@@ -64,11 +64,10 @@ class PhaseBranching(AbstractEngine):
         proofs = []
         for obligation in problem.obligations:
             deadline.check()
-            found = self._close(problem.system, obligation, deadline, counter)
+            found = self._close(problem.system, obligation, deadline, observer, counter)
             if not isinstance(found, TreeProof):
                 return found
             proofs.append(found)
-            observer.progress(len(proofs), len(problem.obligations))
         return CertificateCandidate(TreeCertificate(tuple(proofs)))
 
     def _close(
@@ -76,6 +75,7 @@ class PhaseBranching(AbstractEngine):
         system: ImplicitSystem,
         obligation: Obligation,
         deadline: Deadline,
+        observer: AbstractObserver,
         counter: "_Counter",
     ) -> TreeProof | Candidate:
         attempt = self.boxes.prove(system, obligation, deadline)
@@ -92,6 +92,7 @@ class PhaseBranching(AbstractEngine):
             project(system, obligation.proof_inputs),
             self.settings,
             FixpointSolver(system),
+            observer,
         )
         for case in map(int, np.argsort(attempt.margins)):
             if attempt.margins[case] > 0.0:
