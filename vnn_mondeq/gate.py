@@ -123,6 +123,8 @@ def checkers() -> dict[type[AbstractCertificate], Checker]:
     from vnn_mondeq.sdp.lipschitz_margin import check_lipschitz
     from vnn_mondeq.search.certificate import TreeCertificate
     from vnn_mondeq.search.check import check_tree
+    from vnn_mondeq.search.input_certificate import InputSplitCertificate
+    from vnn_mondeq.search.input_check import check_input_split
 
     return {
         NothingToRefute: _check_nothing_to_refute,
@@ -131,6 +133,7 @@ def checkers() -> dict[type[AbstractCertificate], Checker]:
         ShorCertificate: check_shor,
         LipschitzCertificate: check_lipschitz,
         TreeCertificate: check_tree,
+        InputSplitCertificate: check_input_split,
         EllipsoidCertificate: check_ellipsoid_certificate,
     }
 

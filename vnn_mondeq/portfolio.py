@@ -108,6 +108,12 @@ def _search() -> AbstractEngine:
     return PhaseBranching()
 
 
+def _input_search() -> AbstractEngine:
+    from vnn_mondeq.search.input_engine import InputBranching
+
+    return InputBranching()
+
+
 def _craft() -> AbstractEngine:
     from vnn_mondeq.craft.engine import Craft
 
@@ -126,6 +132,8 @@ BACKENDS: Mapping[str, tuple[Stage, ...]] = MappingProxyType(
             Stage(_inductive_box, share=0.5),
             Stage(_quick_attack, share=0.2, seconds=10.0),
             Stage(_semidefinite, share=0.6),
+            # Declines at once where many inputs vary. The rest of its time is for the gate's check.
+            Stage(_input_search, share=0.5),
             Stage(_thorough_attack, share=0.1, seconds=UNLIMITED_ATTACK_SECONDS),
             Stage(_search, share=0.8),
             Stage(_craft),
@@ -134,6 +142,7 @@ BACKENDS: Mapping[str, tuple[Stage, ...]] = MappingProxyType(
         "sdp": (Stage(_semidefinite),),
         "lipschitz": (Stage(_lipschitz),),
         "search": (Stage(_search),),
+        "split": (Stage(_input_search, share=0.6),),
         "ellipsoid": (Stage(_ellipsoid),),
         "craft": (Stage(_craft),),
         "attack": (Stage(_quick_attack), Stage(_thorough_attack)),

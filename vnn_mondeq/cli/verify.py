@@ -12,7 +12,17 @@ from vnn_mondeq.cli.decide import ANY_NETWORK, assign_files, decide
 from vnn_mondeq.deadline import Deadline
 from vnn_mondeq.whole_file import check_writable
 
-BACKENDS = ("auto", "inductive", "sdp", "lipschitz", "search", "ellipsoid", "craft", "attack")
+BACKENDS = (
+    "auto",
+    "inductive",
+    "sdp",
+    "lipschitz",
+    "search",
+    "split",
+    "ellipsoid",
+    "craft",
+    "attack",
+)
 """Kept equal to `vnn_mondeq.portfolio.BACKENDS` by a test; importing it would load numpy."""
 
 _ANSWER_SECONDS = 0.25
