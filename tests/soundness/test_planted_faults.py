@@ -18,7 +18,7 @@ from vnn_mondeq import gate, statement
 from vnn_mondeq.attack import ImplicitPgd, Schedule
 from vnn_mondeq.bounds import check
 from vnn_mondeq.bounds.engine import InductiveBox
-from vnn_mondeq.query import input_set
+from vnn_mondeq.query import input_set, support
 from vnn_mondeq.query.input_set import Box
 from vnn_mondeq.result import (
     AbstractEngine,
@@ -128,7 +128,7 @@ def containment_without_centre_difference() -> list:
 
 
 def box_support_without_rounding() -> list:
-    return no_rounding(input_set)
+    return no_rounding(support)
 
 
 def ball_support_without_rounding() -> list:

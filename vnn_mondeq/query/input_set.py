@@ -8,17 +8,27 @@ Letters: `d` inputs (flattened), `n` directions, `N` points.
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Self, final
 
 import numpy as np
 
+from vnn_mondeq.query.support import (
+    box_support,
+    euclidean_share,
+    half_space_price,
+    nan_to_infinity,
+    project_onto_l1_ball,
+    split_support,
+    taxicab_share,
+)
 from vnn_mondeq.rounding import (
     SAFETY,
     UNDERFLOW,
     UNIT32,
     float32_hull,
+    fraction_down,
     fraction_hull,
     fraction_up,
     gamma,
@@ -45,6 +55,12 @@ class AbstractInputSet(ABC):
         Not necessarily tight for intersections. Infinite where the set is unbounded.
         """
 
+    def support_within(
+        self, directions: np.ndarray, lower: np.ndarray, upper: np.ndarray
+    ) -> np.ndarray:
+        """The same `(n,)` for the part of the set inside a box; near the best possible."""
+        return np.minimum(self.support(directions), box_support(directions, lower, upper))
+
     @abstractmethod
     def contains(self, point: np.ndarray) -> bool:
         """Exact membership of a float point `(d,)`, read as rationals."""
@@ -56,24 +72,6 @@ class AbstractInputSet(ABC):
     @abstractmethod
     def widened(self) -> "AbstractInputSet":
         """The set enlarged to what a float32 reader may take for it, as a proof needs it."""
-
-
-def _box_support(directions: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
-    """Support function of a box, rounded up; zero times infinity counts as zero."""
-    # max(d l, d u) = d c + |d| r for finite bounds; the two-product form is used because it is
-    # exact in the signs and has no cancellation between centre and radius.
-    with np.errstate(invalid="ignore", over="ignore"):
-        low = np.where(directions == 0.0, 0.0, directions * lower)
-        high = np.where(directions == 0.0, 0.0, directions * upper)
-        terms = np.maximum(low, high)
-        magnitude = np.abs(terms).sum(axis=1)
-        slack = gamma(directions.shape[1] + 2) * magnitude * SAFETY + UNDERFLOW
-        return _nan_to_infinity(terms.sum(axis=1) + slack)
-
-
-def _nan_to_infinity(bounds: np.ndarray) -> np.ndarray:
-    """Overflow to minus infinity meets an infinite error bound as NaN: there is no bound then."""
-    return np.where(np.isnan(bounds), np.inf, bounds)
 
 
 def _step_inside(
@@ -152,7 +150,7 @@ class Box(AbstractInputSet):
         return self.lower, self.upper
 
     def support(self, directions: np.ndarray) -> np.ndarray:
-        return _box_support(directions, self.lower, self.upper)
+        return box_support(directions, self.lower, self.upper)
 
     def contains(self, point: np.ndarray) -> bool:
         inside = (point >= self.inner_lower) & (point <= self.inner_upper) & np.isfinite(point)
@@ -185,8 +183,11 @@ class LqBall(AbstractInputSet):
     center: tuple[Fraction, ...]
     radius_power: Fraction
     strict: bool = False
+    _near: np.ndarray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        # Once: hundreds of rationals take longer to convert than a support function to evaluate.
+        object.__setattr__(self, "_near", np.array([float(v) for v in self.center]))
         if self.q not in (1, 2):
             raise ValueError(f"LqBall has q = 1 or 2, not {self.q}")
         if self.radius_power < 0:
@@ -212,8 +213,7 @@ class LqBall(AbstractInputSet):
 
     def center_floats(self) -> tuple[np.ndarray, np.ndarray]:
         """The centre as nearest floats `(k,)`, and bounds on their distance from the exact one."""
-        near = np.array([float(v) for v in self.center])
-        return near, np.abs(near) * 2.0**-52 + UNDERFLOW
+        return self._near, np.abs(self._near) * 2.0**-52 + UNDERFLOW
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         lower = np.full(self.size, -np.inf)
@@ -232,10 +232,21 @@ class LqBall(AbstractInputSet):
         with np.errstate(invalid="ignore", over="ignore"):
             value = inside @ near + np.where(dual == 0.0, 0.0, dual * self.radius) * SAFETY
             slack = gamma(len(near) + 4) * (magnitude @ np.abs(near)) + magnitude @ error
-            value = _nan_to_infinity(value + slack * SAFETY + UNDERFLOW)
+            value = nan_to_infinity(value + slack * SAFETY + UNDERFLOW)
         outside = directions.copy()
         outside[:, self.coordinates] = 0.0
         return np.where(np.any(outside != 0.0, axis=1), np.inf, value)
+
+    def support_within(
+        self, directions: np.ndarray, lower: np.ndarray, upper: np.ndarray
+    ) -> np.ndarray:
+        near, _ = self.center_floats()
+        k = self.coordinates
+        split = euclidean_share if self.q == 2 else taxicab_share
+        share = np.zeros_like(directions)
+        share[:, k] = split(directions[:, k], lower[k] - near, upper[k] - near, self.radius)
+        exactly = np.zeros_like(share)
+        return split_support(directions, share, self.support(share), exactly, (lower, upper))
 
     def contains(self, point: np.ndarray) -> bool:
         if not np.all(np.isfinite(point)):
@@ -253,7 +264,7 @@ class LqBall(AbstractInputSet):
             length = np.sqrt((offset * offset).sum(axis=1, keepdims=True))
             offset = offset * np.minimum(1.0, self.radius / np.maximum(length, 1e-300))
         else:
-            offset = _project_onto_l1_ball(offset, self.radius)
+            offset = project_onto_l1_ball(offset, self.radius)
         moved = points.copy()
         moved[:, self.coordinates] = near + offset
         return moved
@@ -278,18 +289,6 @@ class LqBall(AbstractInputSet):
         return LqBall(self.q, self.size, self.coordinates, self.center, Fraction(radius) ** self.q)
 
 
-def _project_onto_l1_ball(offsets: np.ndarray, radius: float) -> np.ndarray:
-    """Euclidean projection onto the L1 ball, row by row (Duchi et al., ICML 2008)."""
-    magnitude = np.abs(offsets)
-    ordered = -np.sort(-magnitude, axis=1)
-    excess = ordered.cumsum(axis=1) - radius
-    counts = np.arange(1, offsets.shape[1] + 1)
-    active = (ordered * counts > excess).sum(axis=1).clip(min=1)
-    threshold = excess[np.arange(len(offsets)), active - 1] / active
-    threshold = np.maximum(threshold, 0.0)[:, None]
-    return np.sign(offsets) * np.maximum(magnitude - threshold, 0.0)
-
-
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class HalfSpace(AbstractInputSet):
@@ -310,6 +309,29 @@ class HalfSpace(AbstractInputSet):
     def support(self, directions: np.ndarray) -> np.ndarray:
         return np.where(np.any(directions != 0.0, axis=1), np.inf, 0.0)
 
+    def support_within(
+        self, directions: np.ndarray, lower: np.ndarray, upper: np.ndarray
+    ) -> np.ndarray:
+        normal, error, offset = self.floats()
+        if not (np.all(np.isfinite(normal)) and np.isfinite(offset)):
+            return box_support(directions, lower, upper)
+        price = half_space_price(directions, normal, offset, lower, upper)[:, None]
+        with np.errstate(over="ignore", invalid="ignore"):
+            share = price * normal
+            missing = (gamma(2) * np.abs(share) + price * error) * SAFETY
+            by_share = np.nextafter(-offset * price[:, 0], np.inf)
+        return split_support(directions, share, by_share, missing, (lower, upper))
+
+    def floats(self) -> tuple[np.ndarray, np.ndarray, float]:
+        """The nearest coefficients `(d,)`, bounds on their error, and a lower bound of the offset;
+        infinite where beyond float64."""
+        normal, error = np.zeros(self.size), np.zeros(self.size)
+        for i, c in self.coefficients.items():
+            low, high = fraction_hull(c)
+            normal[i] = high if abs(high) <= abs(low) else low
+            error[i] = 0.0 if low == high else abs(high - low) * SAFETY + UNDERFLOW
+        return normal, error, fraction_down(self.offset)
+
     def contains(self, point: np.ndarray) -> bool:
         if not np.all(np.isfinite(point)):
             return False
@@ -319,10 +341,8 @@ class HalfSpace(AbstractInputSet):
         return value < 0 if self.strict else value <= 0
 
     def project(self, points: np.ndarray) -> np.ndarray:
-        normal = np.zeros(self.size)
-        for i, c in self.coefficients.items():
-            normal[i] = float(c)
-        excess = points @ normal + float(self.offset)
+        normal, _, offset = self.floats()
+        excess = points @ normal + offset
         square = float(normal @ normal)
         if square == 0.0:
             return points
@@ -337,7 +357,8 @@ class HalfSpace(AbstractInputSet):
 class Intersection(AbstractInputSet):
     """The intersection of several sets.
 
-    `support` is the least of the parts' and of the support of the box `bounds()`: an upper bound.
+    `support` is the least, over the parts, of the support of the part within the box `bounds()`:
+    tight for a box with one other set.
     """
 
     parts: tuple[AbstractInputSet, ...]
@@ -357,8 +378,9 @@ class Intersection(AbstractInputSet):
         return lower, upper
 
     def support(self, directions: np.ndarray) -> np.ndarray:
-        supports = [part.support(directions) for part in self.parts]
-        return np.min([*supports, _box_support(directions, *self.bounds())], axis=0)
+        lower, upper = self.bounds()
+        supports = [part.support_within(directions, lower, upper) for part in self.parts]
+        return np.min([*supports, box_support(directions, lower, upper)], axis=0)
 
     def contains(self, point: np.ndarray) -> bool:
         return all(part.contains(point) for part in self.parts)
