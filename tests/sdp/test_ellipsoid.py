@@ -21,8 +21,9 @@ from vnn_mondeq.result import CertificateCandidate, CheckedCertificate, NoAnswer
 from vnn_mondeq.sdp.ellipsoid import EllipsoidSettings, Model, outer_ellipsoid, propose
 from vnn_mondeq.sdp.ellipsoid_certificate import OuterEllipsoid
 from vnn_mondeq.sdp.ellipsoid_check import Rejection, check_ellipsoid
-from vnn_mondeq.sdp.ellipsoid_dual import Derivatives, EllipsoidDual, OutputForm
+from vnn_mondeq.sdp.ellipsoid_dual import Derivatives, EllipsoidDual
 from vnn_mondeq.sdp.ellipsoid_engine import EllipsoidEngine
+from vnn_mondeq.sdp.ellipsoid_form import OutputForm
 from vnn_mondeq.sdp.ellipsoid_path import Pairs, PathSettings
 from vnn_mondeq.sdp.ellipsoid_products import Family, Products
 from vnn_mondeq.sdp.ellipsoid_rows import check_ellipsoid_certificate
@@ -83,11 +84,12 @@ def drawn_dual(seed, owner):
         0.3 * rng.normal(size=(q, n)),
         rng.normal(size=q),
         np.array(owner),
+        *rng.uniform(1.0, 2.0, (2, k)),
     )
     families = tuple(family for family in Family if family != Family.CROSS)
     products = Products.of(families, k).with_cross(np.array([[0, 1], [2, 3]]))
-    units = rng.uniform(1.0, 2.0, (2, k))
-    dual = EllipsoidDual(form, products.with_slopes(np.array([[1, 2], [0, 3]]), *units))
+    slopes = products.with_slopes(np.array([[1, 2], [0, 3]]), form.unit_z, form.unit_s)
+    dual = EllipsoidDual(form, slopes)
     inputs = 3.0 * np.exp(0.3 * rng.normal(size=form.groups))
     free = np.exp(0.3 * rng.normal(size=dual.products.free))
     free[-4:] *= 0.05  # pair products make the form less definite
@@ -107,13 +109,13 @@ def test_derivatives_match_differences(owner, seed):
     def gradient(logarithms):
         return Derivatives.at(dual, point(logarithms), tau).in_logarithms()[0]
 
-    slope, hessian = Derivatives.at(dual, point(at), tau).in_logarithms()
+    slope, hessian, _ = Derivatives.at(dual, point(at), tau).in_logarithms()
     for number, step in enumerate(DIFFERENCE * np.eye(at.size)):
         up, down = point(at + step).potential, point(at - step).potential
         assert (up - down) / (2 * DIFFERENCE) == pytest.approx(slope[number], rel=1e-5, abs=1e-6)
         bend = (gradient(at + step) - gradient(at - step)) / (2 * DIFFERENCE)
-        # The model leaves out the negative part of the gradient on the diagonal.
-        exact = hessian[number] + np.minimum(slope[number], 0.0) * (step > 0.0)
+        # Of relative changes; logarithms bring the gradient to the diagonal.
+        exact = hessian[number] + slope[number] * (step > 0.0)
         assert bend == pytest.approx(exact, rel=1e-4, abs=1e-5)
 
 
@@ -158,6 +160,26 @@ def test_a_linear_map_of_a_box_or_ball_has_the_known_ellipsoid():
     ball = outer_ellipsoid(system, unit, SETTINGS["strengthened"], NEVER)
     known = -np.linalg.slogdet(0.5 * H)[1]
     assert known - 1e-3 <= ball.log_det <= known
+
+
+@pytest.mark.parametrize("seed", range(1, 4))
+@pytest.mark.parametrize("shape", ["box", "ball"])
+def test_the_optimum_is_that_of_the_reference_statement(seed, shape):
+    pytest.importorskip("cvxpy", reason="the reference statements need the extra 'sdp'")
+    from vnn_mondeq.sdp.reference import UpperBounds, ellipsoid
+
+    system, _ = drawn(seed)
+    inputs = Box.from_floats(np.full(4, -0.5), np.full(4, 0.5))
+    if shape == "ball":
+        inputs = LqBall(2, 4, np.arange(4), (Fraction(0),) * 4, Fraction(1, 4))
+    for model in Model:
+        settings = EllipsoidSettings(model=model, path=PathSettings(gap=1e-4))
+        proposal = propose(system, inputs, settings, NEVER)
+        last = proposal.proof.box.rounds[-1]
+        bounds = UpperBounds(last.upper_z, last.upper_s) if model is Model.STRENGTHENED else None
+        exact = ellipsoid(system, inputs, bounds=bounds, pairs=False).value
+        # Decided neurons are eliminated here, which is a little stronger than their products.
+        assert -1e-3 <= proposal.end.point.log_det - exact <= 1e-3
 
 
 # --- containment -------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from vnn_mondeq.sdp.ellipsoid_certificate import (
     enclosing_ball,
 )
 from vnn_mondeq.sdp.ellipsoid_check import Rejection, check_ellipsoid
-from vnn_mondeq.sdp.ellipsoid_dual import OutputForm
+from vnn_mondeq.sdp.ellipsoid_form import OutputForm
 from vnn_mondeq.sdp.ellipsoid_path import PathEnd, PathSettings, follow
 from vnn_mondeq.sdp.ellipsoid_products import Family, Products
 from vnn_mondeq.sdp.phases import ScaledForm, scaled_form
@@ -175,7 +175,8 @@ def _output_form(
         B, on_x = stacked[: len(B)], stacked[len(B) :]
         boxed = int(np.sum(~inside))
         owner = np.concatenate([np.arange(boxed), np.full(turned.shape[1], boxed)])
-    return OutputForm(scaled.A, B, scaled.e, on_z, on_x, offset, owner.astype(np.intp))
+    units = (scaled.scale_z, scaled.scale_s)
+    return OutputForm(scaled.A, B, scaled.e, on_z, on_x, offset, owner.astype(np.intp), *units)
 
 
 def _is_flat(form: OutputForm) -> bool:

@@ -24,69 +24,16 @@ step is Newton's in logarithms. All derivatives are products of Gram matrices of
 `Π = X⁻¹Eᵀ Y⁻¹ E X⁻¹`:  `∂_i log det Y = -tr(X_i Π)`, `∂_ij log det Y = tr(X_i (2 X⁻¹ - Π) X_j Π)`.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from typing import final
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
+from vnn_mondeq.sdp.ellipsoid_form import OutputForm, gather
 from vnn_mondeq.sdp.ellipsoid_inputs import AbstractInputBlock, input_block, solve_lower
 from vnn_mondeq.sdp.ellipsoid_products import QUADRATIC_SIGN, Family, Products
-
-
-@final
-@dataclass(frozen=True, slots=True, eq=False)
-class OutputForm:
-    """`ŝ = Aẑ - Bξ - e` and `y = Cẑ + Dξ + c` over a set of scaled inputs.
-
-    - `owner (n,)`: input number `j` has the multiplier `u[owner[j]]` in `-Σ u_o (1 - Σ_j ξ_j²)`,
-      the inner sum over the inputs of one owner. One owner each: a box; one for several: a ball.
-    """
-
-    A: np.ndarray
-    B: np.ndarray
-    e: np.ndarray
-    C: np.ndarray
-    D: np.ndarray
-    c: np.ndarray
-    owner: np.ndarray
-
-    @property
-    def groups(self) -> int:
-        """Number of multipliers of the input set."""
-        return int(self.owner.max(initial=-1)) + 1
-
-
-@final
-@dataclass(frozen=True, slots=True, eq=False)
-class Matrices:
-    """What the multipliers of the products add up to; see `EllipsoidDual.evaluate`."""
-
-    T: np.ndarray
-    rho: np.ndarray
-    nu: np.ndarray
-    mu: np.ndarray
-    pull: np.ndarray
-    constant: float
-
-
-def gather(products: Products, values: np.ndarray, e: np.ndarray) -> Matrices:
-    """Matrices of the quadratic `-Σ values · g` for `values (m,)`."""
-    k = e.size
-    i, j, family = products.i, products.j, products.family
-    T = np.zeros((k, k))
-    crossing = (family == Family.COMPLEMENTARITY) | (family == Family.CROSS)
-    signed = values * QUADRATIC_SIGN[family]
-    np.add.at(T, (i[crossing], j[crossing]), signed[crossing])
-
-    def total(kind: Family) -> np.ndarray:
-        chosen = family == kind
-        return np.bincount(i[chosen], values[chosen], minlength=k)
-
-    nu, sign_s = total(Family.S_CAP), total(Family.S_SIGN)
-    pull = nu * (1.0 + 2.0 * e) + sign_s
-    constant = float(nu @ (e * e + e) + sign_s @ e)
-    return Matrices(T, total(Family.Z_CAP), nu, total(Family.Z_SIGN), pull, constant)
 
 
 @final
@@ -115,6 +62,27 @@ class Point:
     block: AbstractInputBlock
     G: np.ndarray
     factor: np.ndarray
+
+
+WELL_INSIDE = 0.9
+"""Largest relative change of a multiplier for which its own Newton step is taken."""
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """Relative changes `(groups + r,)` of all multipliers, and the Newton decrement.
+
+    - `logarithmic`: the changes are those of logarithms.
+    """
+
+    change: np.ndarray
+    decrement: float
+    logarithmic: bool
+
+    def factors(self, length: float) -> np.ndarray:
+        """What `length` times the step multiplies the multipliers by."""
+        return np.exp(length * self.change) if self.logarithmic else 1.0 + length * self.change
 
 
 @final
@@ -176,18 +144,32 @@ class EllipsoidDual:
         center = self.form.C @ at.z + self.form.D @ at.x + self.form.c
         return P, -P @ center
 
-    def newton(self, at: Point, tau: float) -> tuple[np.ndarray, float] | None:
-        """The step `(groups + r,)` in logarithms and its decrement; `None` where it fails."""
-        gradient, hessian = Derivatives.at(self, at, tau).in_logarithms()
-        try:
-            factor = cho_factor(hessian, lower=True, overwrite_a=True, check_finite=False)
-        except np.linalg.LinAlgError:
-            return None
-        step = -cho_solve(factor, gradient, check_finite=False)
-        decrease = -float(gradient @ step)
-        if not np.isfinite(decrease):
-            return None
-        return step, float(np.sqrt(max(decrease, 0.0)))
+    def newton(self, at: Point, tau: float) -> Step | None:
+        """Newton's step in the multipliers where that stays well inside, else in logarithms.
+
+        `None` where neither can be computed. The potential is convex in the multipliers, so their
+        own step is the exact one and converges where the path is central; far from there it would
+        leave the positive orthant, and the damped logarithmic one goes further.
+        """
+        gradient, hessian, bend = Derivatives.at(self, at, tau).in_logarithms()
+        step = _newton_step(gradient, hessian)
+        if step is not None and np.max(np.abs(step.change), initial=0.0) <= WELL_INSIDE:
+            return step
+        hessian[np.diag_indices_from(hessian)] += bend
+        damped = _newton_step(gradient, hessian)
+        return None if damped is None else dataclasses.replace(damped, logarithmic=True)
+
+
+def _newton_step(gradient: np.ndarray, hessian: np.ndarray) -> Step | None:
+    try:
+        factor = cho_factor(hessian, lower=True, check_finite=False)
+    except np.linalg.LinAlgError:
+        return None
+    change = -cho_solve(factor, gradient, check_finite=False)
+    decrease = -float(gradient @ change)
+    if not np.isfinite(decrease):
+        return None
+    return Step(change, float(np.sqrt(max(decrease, 0.0))), logarithmic=False)
 
 
 @final
@@ -328,11 +310,11 @@ class Derivatives:
         full[n:, n:] = block
         return full
 
-    def in_logarithms(self) -> tuple[np.ndarray, np.ndarray]:
-        """Gradient and a positive definite model of the Hessian in the logarithms of multipliers.
+    def in_logarithms(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Gradient, Hessian and `bend` for *relative* changes of the multipliers.
 
-        The model is exact but for the terms `max(0, gradient)` on the diagonal, which the change to
-        logarithms brings with either sign.
+        The Hessian is that in the multipliers themselves, so positive definite. In their logarithms
+        it has the gradient on its diagonal as well; `bend` is the positive part of that.
         """
         point, products, form = self.point, self.dual.products, self.dual.form
         groups = form.groups
@@ -349,8 +331,8 @@ class Derivatives:
         barrier = np.concatenate([np.zeros(groups), np.ones(products.free)])
         gradient -= barrier
         floor = np.concatenate([1e-9 * self.tau * point.inputs, np.zeros(products.free)])
-        hessian[np.diag_indices(gradient.size)] += np.maximum(gradient, 0.0) + barrier + floor
-        return gradient, hessian
+        hessian[np.diag_indices(gradient.size)] += barrier + floor
+        return gradient, hessian, np.maximum(gradient, 0.0)
 
 
 def _paired(gram: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:

@@ -8,7 +8,8 @@ from typing import final
 import numpy as np
 
 from vnn_mondeq.deadline import Deadline
-from vnn_mondeq.sdp.ellipsoid_dual import Derivatives, EllipsoidDual, OutputForm, Point
+from vnn_mondeq.sdp.ellipsoid_dual import Derivatives, EllipsoidDual, Point, Step
+from vnn_mondeq.sdp.ellipsoid_form import OutputForm
 from vnn_mondeq.sdp.ellipsoid_products import Family, Products
 
 
@@ -130,16 +131,16 @@ def _one_path(
     at, best, steps = dual.evaluate(start.inputs, start.free, tau) or start, start, 0
     while steps < settings.steps and not deadline.expired:
         steps += 1
-        newton = dual.newton(at, tau)
-        if newton is None:
+        step = dual.newton(at, tau)
+        if step is None:
             break
-        step, decrement = newton
-        length = min(1.0, settings.reach / max(float(np.max(np.abs(step), initial=0.0)), 1e-300))
+        largest = float(np.max(np.abs(step.change), initial=0.0))
+        length = min(1.0, settings.reach / max(largest, 1e-300))
         moved = _backtrack(dual, at, step, length, tau)
         if moved is not None:
             at, taken = moved
             best = max(best, at, key=lambda point: point.log_det)
-            if not (decrement < settings.centred and taken > 0.3):
+            if not (step.decrement < settings.centred and taken > 0.3):
                 continue
         if tau >= last:
             break
@@ -149,12 +150,12 @@ def _one_path(
 
 
 def _backtrack(
-    dual: EllipsoidDual, at: Point, step: np.ndarray, length: float, tau: float
+    dual: EllipsoidDual, at: Point, step: Step, length: float, tau: float
 ) -> tuple[Point, float] | None:
     """The first halving of the step that does not raise the potential."""
     groups = dual.form.groups
     for _ in range(25):
-        factors = np.exp(length * step)
+        factors = step.factors(length)
         point = dual.evaluate(at.inputs * factors[:groups], at.free * factors[groups:], tau)
         if point is not None and point.potential <= at.potential + 1e-10 * abs(at.potential):
             return point, length
@@ -173,7 +174,9 @@ def _with_violated_pairs(
     used = products.family == Family.CROSS
     price[products.i[used], products.j[used]] = 0.0
     if settings.pairs is Pairs.SLOPES:
-        price = np.triu(price + price.T)
+        weight = np.outer(form.unit_z, form.unit_s)
+        weight = weight / np.maximum(weight, weight.T)
+        price = np.triu(weight * price + (weight * price).T)
     order = np.argsort(price, axis=None)[: settings.pair_count]
     pairs = np.column_stack(np.unravel_index(order, price.shape))
     pairs = pairs[price[pairs[:, 0], pairs[:, 1]] < 0.0]
@@ -183,7 +186,7 @@ def _with_violated_pairs(
         form,
         products.with_cross(pairs)
         if settings.pairs is Pairs.CROSS
-        else products.with_slopes(pairs, np.ones(form.e.size), np.ones(form.e.size)),
+        else products.with_slopes(pairs, form.unit_z, form.unit_s),
     )
     size = float(np.median(at.free)) if at.free.size else 1.0
     for share in (1e-1, 1e-2, 1e-3, 1e-4, 1e-6):
