@@ -129,7 +129,7 @@ def _cut(
         return Rejection("a cut does not lie inside its region")
     held = here.held
     if here.region.box is not None:
-        confirmed = _confirm(system, _part(obligation, here), here.region.box)
+        confirmed = confirm_box(system, _part(obligation, here), here.region.box)
         if isinstance(confirmed, Rejection):
             return confirmed
         held = confirmed
@@ -140,7 +140,8 @@ def _cut(
     return np.inf
 
 
-def _confirm(system: ImplicitSystem, part: Obligation, claim: BoxClaim) -> Bounds | Rejection:
+def confirm_box(system: ImplicitSystem, part: Obligation, claim: BoxClaim) -> Bounds | Rejection:
+    """The last bounds of a claim, proved on the part's proof set."""
     p = system.neurons
     if any(side.shape != (p,) for box in claim.bounds for side in box):
         return Rejection("a box of a region has the wrong shape")
@@ -170,7 +171,7 @@ def check_leaf(
             return np.inf
         return Rejection("a region is not empty")
     if claim is not None:
-        held = _confirm(system, part, claim)
+        held = confirm_box(system, part, claim)
         if isinstance(held, Rejection):
             return held
     if held is None:
