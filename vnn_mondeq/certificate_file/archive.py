@@ -112,11 +112,14 @@ class Archive:
 
     def _read(self, name: str) -> bytes:
         try:
-            return self.opened.read(name)
+            data = self.opened.read(name)
         except _DAMAGE as error:
             raise InputError(f"{name} is damaged ({error})") from error
         except MemoryError as error:
             raise InputError(f"{name} does not fit into memory") from error
+        if len(data) != self.opened.getinfo(name).file_size:
+            raise InputError(f"{name} is not as long as the archive says")
+        return data
 
 
 _DAMAGE = (

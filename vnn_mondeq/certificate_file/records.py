@@ -28,6 +28,7 @@ def record_types() -> Mapping[type, tuple[str, ...]]:
     from vnn_mondeq.sdp import ellipsoid_certificate as ellipsoid
     from vnn_mondeq.sdp import lipschitz_certificate as lipschitz
     from vnn_mondeq.search import certificate as search
+    from vnn_mondeq.search import input_certificate as cuts
 
     return {
         NothingToRefute: (),
@@ -51,6 +52,12 @@ def record_types() -> Mapping[type, tuple[str, ...]]:
         search.Node: (),
         search.TreeProof: (),
         search.TreeCertificate: (),
+        cuts.BoxClaim: (),
+        cuts.Cut: (),
+        cuts.Refuted: (),
+        cuts.Empty: (),
+        cuts.Region: (),
+        cuts.InputSplitCertificate: (),
         ellipsoid.EllipsoidProof: ("kept", "family", "left", "right"),
         ellipsoid.RowsByOutputs: (),
         ellipsoid.EllipsoidCertificate: (),
