@@ -21,6 +21,7 @@ from vnn_mondeq.sdp.certificate import ShorCertificate, ShorRefutation
 from vnn_mondeq.sdp.check import check_shor
 from vnn_mondeq.sdp.engine import StrengthenedShor
 from vnn_mondeq.sdp.phases import scaled_form
+from vnn_mondeq.sdp.set_constraints import SetConstraints
 from vnn_mondeq.sdp.shor import Multipliers, ShorDual
 from vnn_mondeq.statement import build_problem
 
@@ -30,24 +31,31 @@ CENTRAL_DIFFERENCE = 1e-6
 BOX = Box.from_floats(np.array([-0.5, -0.25]), np.array([0.5, 0.75]))
 
 
-def drawn_dual(seed: int, k: int = 4, n: int = 5) -> ShorDual:
+def drawn_dual(seed: int, k: int = 4, n: int = 5, m: int = 0) -> ShorDual:
     rng = np.random.default_rng([81, seed])
     skew = rng.normal(size=(k, k))
     A = 2.0 * np.eye(k) + skew - skew.T
-    return ShorDual(
-        A, rng.normal(size=(k, n)), rng.normal(size=k), *map(rng.normal, (0, 0), (1, 1), (k, n))
-    )
+    data = (A, rng.normal(size=(k, n)), rng.normal(size=k), rng.normal(size=k), rng.normal(size=n))
+    curve = rng.random((m, n)) * (np.arange(m) % 2 == 0)[:, None]
+    positions = np.arange(m)
+    beyond = SetConstraints(rng.random(m), rng.normal(size=(m, n)), curve, positions, np.ones(m), m)
+    return ShorDual(*data, beyond)
 
 
 def drawn_multipliers(seed: int, dual: ShorDual) -> Multipliers:
     rng = np.random.default_rng([82, seed])
     k, n = dual.B.shape
-    return Multipliers(np.exp(0.3 * rng.normal(size=n)), np.exp(0.1 * rng.normal(size=3 * k)))
+    return Multipliers(
+        np.exp(0.3 * rng.normal(size=n)),
+        np.exp(0.1 * rng.normal(size=3 * k)),
+        np.exp(0.3 * rng.normal(size=dual.count)),
+    )
 
 
+@pytest.mark.parametrize("m", (0, 2))
 @pytest.mark.parametrize("seed", range(4))
-def test_gradient_matches_differences_of_the_potential(seed):
-    dual, tau = drawn_dual(seed), 3.0
+def test_gradient_matches_differences_of_the_potential(seed, m):
+    dual, tau = drawn_dual(seed, m=m), 3.0
     at = dual.evaluate(drawn_multipliers(seed, dual), tau)
     gradient, _ = dual.derivatives(at, tau)
     for direction in np.eye(gradient.size):
@@ -59,9 +67,10 @@ def test_gradient_matches_differences_of_the_potential(seed):
         assert slope == pytest.approx(gradient @ direction, rel=1e-5, abs=1e-5)
 
 
+@pytest.mark.parametrize("m", (0, 2))
 @pytest.mark.parametrize("seed", range(4))
-def test_hessian_matches_differences_of_the_gradient(seed):
-    dual, tau = drawn_dual(seed), 3.0
+def test_hessian_matches_differences_of_the_gradient(seed, m):
+    dual, tau = drawn_dual(seed, m=m), 3.0
     at = dual.evaluate(drawn_multipliers(seed, dual), tau)
     gradient, model = dual.derivatives(at, tau)
     exact = np.empty_like(model)

@@ -17,12 +17,15 @@ class ShorRefutation:
     - `weights`: `(number of rows of the case,)`, non-negative, not all zero.
     - `sigma`: `(n,)` over the inputs of positive width of the obligation's proof box.
     - `products`: `(3 k,)`, `t, ρ, ν` over the neurons that the box leaves undecided.
+    - `beyond`: `(m,)`, one for each part of the proof set that is not a box, in the order of
+      `set_constraints.parts_beyond_boxes`.
     - `scale_z`, `scale_s`: `(k,)`, upper bounds used as units, not below the box's.
     """
 
     weights: np.ndarray
     sigma: np.ndarray
     products: np.ndarray
+    beyond: np.ndarray
     scale_z: np.ndarray
     scale_s: np.ndarray
 

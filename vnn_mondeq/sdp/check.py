@@ -12,7 +12,8 @@ semidefinite by a Cholesky factorisation with its error bound. It shares no arit
    symmetric part of `M_aa` is at least `m I`.
 2. So `ŝ_i = a_i(ξ, ẑ) + δ'_i`, `|δ'_i| <= η_i`, `a_i` affine with float coefficients; and the row's
    objective is `f(ξ, ẑ)` up to an error bound `η₀`.
-3. If `Φ = γ - f - Σσ_j(1-ξ_j²) + Σt_i ẑ_i a_i - Σρ_i ẑ_i(1-ẑ_i) - Σν_i a_i(1-a_i)` satisfies
+3. If `Φ = γ - f - Σσ_j(1-ξ_j²) - Σδ_l b_l + Σt_i ẑ_i a_i - Σρ_i ẑ_i(1-ẑ_i) - Σν_i a_i(1-a_i)`
+   (`b_l >= 0` on the input set: its balls and half-spaces, `beyond_check.py`) satisfies
    `Φ >= -ω (1 + ‖ξ‖² + ‖ẑ‖²)` everywhere, then at every fixpoint (`ẑ, ŝ in [0, 1]`, `ẑ_i ŝ_i = 0`,
    hence `ẑ_i a_i <= η_i` and `a_i (1 - a_i) >= -η_i (1 + η_i)`)
 
@@ -35,6 +36,7 @@ from vnn_mondeq.bounds.check import (
 from vnn_mondeq.deadline import Deadline
 from vnn_mondeq.problem import Obligation, Problem
 from vnn_mondeq.rounding import SAFETY, UNDERFLOW, gamma
+from vnn_mondeq.sdp.beyond_check import BeyondTerms, beyond_terms
 from vnn_mondeq.sdp.certificate import ShorCertificate, ShorProof, ShorRefutation
 from vnn_mondeq.system.implicit import ImplicitSystem
 from vnn_mondeq.system.monotone import cholesky_defect
@@ -195,8 +197,9 @@ def _reduce(system: ImplicitSystem, obligation: Obligation, box: CheckedBox) -> 
 
 def _refutation_fault(reduced: _Reduced, refutation: ShorRefutation) -> str | None:
     n, k = reduced.varying.size, reduced.undecided.size
-    arrays = (refutation.sigma, refutation.products, refutation.scale_z, refutation.scale_s)
-    if tuple(array.shape for array in arrays) != ((n,), (3 * k,), (k,), (k,)):
+    sized = (refutation.sigma, refutation.products, refutation.scale_z, refutation.scale_s)
+    arrays = (*sized, refutation.beyond)
+    if tuple(array.shape for array in sized) != ((n,), (3 * k,), (k,), (k,)):
         return "semidefinite multipliers have the wrong shape"
     if not all(np.all(np.isfinite(array)) for array in arrays):
         return "semidefinite multipliers are not finite"
@@ -222,7 +225,12 @@ def _shor_margin(
         return Rejection(fault)
     form = _objective(obligation, reduced, case, refutation)
     scaled = _scaled(reduced, refutation)
-    matrix, error = _quadratic(scaled, form, refutation)
+    inputs = obligation.proof_inputs
+    units = (reduced.center, reduced.half)
+    beyond = beyond_terms(inputs, units, reduced.varying, refutation.beyond)
+    if isinstance(beyond, str):
+        return Rejection(beyond)
+    matrix, error = _quadratic(scaled, form, refutation, beyond)
     n, k = reduced.varying.size, reduced.undecided.size
     proved = _least_constant(matrix, error)
     if proved is None:
@@ -305,7 +313,7 @@ def _scaled(reduced: _Reduced, refutation: ShorRefutation) -> _ScaledSlack:
 
 
 def _quadratic(
-    scaled: _ScaledSlack, form: _Form, refutation: ShorRefutation
+    scaled: _ScaledSlack, form: _Form, refutation: ShorRefutation, beyond: BeyondTerms
 ) -> tuple[np.ndarray, float]:
     """The matrix of `Φ - γ` in the basis `(1, ξ, ẑ)`, and a 2-norm bound on its rounding error."""
     A, C, f = scaled.A, scaled.C, scaled.f
@@ -318,23 +326,23 @@ def _quadratic(
     matrix[1 + n :] += crossed
     matrix[:, 1 + n :] += crossed.T
     linear = -0.5 * (nu @ gradient)
-    linear[1 : 1 + n] -= 0.5 * form.on_x
+    linear[1 : 1 + n] -= 0.5 * form.on_x - beyond.line
     linear[1 + n :] -= 0.5 * (form.on_z + rho)
     # The constant 1 of the basis: a_i (1 - a_i) contributes its linear part against it.
     matrix[0] += linear
     matrix[:, 0] += linear
-    diagonal = np.concatenate([[-sigma.sum()], sigma, rho])
+    diagonal = np.concatenate([[beyond.constant - sigma.sum()], sigma + beyond.diagonal, rho])
     matrix[np.diag_indices(1 + n + k)] += diagonal
     magnitude = np.abs(gradient)
     row_sums = magnitude.sum(axis=1)
     column = magnitude.T @ (nu * row_sums + 0.5 * t)
     column[1 + n :] += 0.5 * t * row_sums
     line = 0.5 * (nu @ magnitude)
-    line[1 : 1 + n] += 0.5 * np.abs(form.on_x)
+    line[1 : 1 + n] += 0.5 * np.abs(form.on_x) + beyond.size_line
     line[1 + n :] += 0.5 * (np.abs(form.on_z) + rho)
     column += line + np.abs(diagonal)
-    column[0] += line.sum() + sigma.sum()
-    error = gamma(k + n + 12) * float(column.max()) * SAFETY + UNDERFLOW
+    column[0] += line.sum() + sigma.sum() + beyond.size_constant
+    error = gamma(k + n + 12 + beyond.operations) * float(column.max()) * SAFETY + UNDERFLOW
     return matrix, error
 
 

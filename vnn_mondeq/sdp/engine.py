@@ -16,6 +16,7 @@ from vnn_mondeq.result import AbstractEngine, CertificateCandidate, NoAnswer, Ou
 from vnn_mondeq.sdp.ascent import AscentSettings, ascend
 from vnn_mondeq.sdp.certificate import ShorCertificate, ShorProof, ShorRefutation
 from vnn_mondeq.sdp.phases import ScaledForm, scaled_form
+from vnn_mondeq.sdp.set_constraints import set_constraints
 from vnn_mondeq.sdp.shor import Evaluation, ShorDual
 from vnn_mondeq.system.implicit import ImplicitSystem
 
@@ -32,7 +33,7 @@ class StrengthenedShor(AbstractEngine):
     - `boxes`: finds the upper bounds that strengthen the relaxation, and settles the easy cases.
     - `ascent`: how the multipliers are found.
 
-    Input sets other than boxes are relaxed to their bounding box here. Incomplete.
+    Of an input set that is no box, its bounding box, balls and half-spaces are used. Incomplete.
     """
 
     boxes: InductiveBox = field(default_factory=lambda: InductiveBox(exact_within=0.0))
@@ -114,14 +115,20 @@ def bound_case(
     combined = obligation.rows.coefficients.take(rows).combine(weights[None, :])
     on_z, on_x, constant = form.row(-combined.on_z[0], -combined.on_x[0])
     constant += float(-combined.offset[0] + weights @ obligation.rows.error[rows])
-    dual = ShorDual(form.A, form.B, form.e, on_z, on_x)
+    beyond = set_constraints(obligation.proof_inputs, form.center, form.half, form.varying)
+    dual = ShorDual(form.A, form.B, form.e, on_z, on_x, beyond)
     target = -constant - AIR * (1.0 + abs(constant))
     found = ascend(dual, target, settings, deadline)
     if found is None:
         return None
     multipliers = found.best.multipliers
     refutation = ShorRefutation(
-        weights, multipliers.sigma, multipliers.products, form.scale_z, form.scale_s
+        weights,
+        multipliers.sigma,
+        multipliers.products,
+        beyond.multipliers(multipliers.beyond),
+        form.scale_z,
+        form.scale_s,
     )
     return CaseBound(refutation, target - found.best.bound, found.best, found.steps)
 

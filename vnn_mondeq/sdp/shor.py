@@ -5,30 +5,34 @@ Letters: `ξ (n,)` inputs in [-1, 1], `ẑ (k,)`, `ŝ = Aẑ - Bξ - e`, both in
 
     σ_j (1 - ξ_j²),    -t_i ẑ_i ŝ_i,    ρ_i ẑ_i (1 - ẑ_i),    ν_i ŝ_i (1 - ŝ_i)
 
-(algorithms.md, section 5: four families that imply the linear constraints and the triangle). The
-bound is the least `γ` for which `γ - c·ẑ - w·ξ - (those)` is a non-negative quadratic in `(ξ, ẑ)`.
-With `T, R, N` the diagonals of `t, ρ, ν`, `D` that of `σ`, `G = T/2 + N A`:
+(algorithms.md, section 5: four families that imply the linear constraints and the triangle), and
+`δ (m,)` for what the input set says beyond its box, `a_l + b_l·ξ - Σ_j C_lj ξ_j² >= 0`
+(`set_constraints.py`). The bound is the least `γ` for which `γ - c·ẑ - w·ξ - (those)` is a
+non-negative quadratic in `(ξ, ẑ)`.
+With `T, R, N` the diagonals of `t, ρ, ν`, `D` that of `σ + Cᵀδ`, `G = T/2 + N A`:
 
     X   = D + BᵀNB,   K = B D⁻¹ Bᵀ,   J = N^½ (I + N^½ K N^½)⁻¹ N^½,   Q = K (I - J K) = B X⁻¹ Bᵀ
     H   = sym(TA) + R + AᵀNA - GᵀQG                        (k, k), positive definite
-    γ   = qᵀ F⁻¹ q + Σσ - Σ ν (e² + e),  q the linear part, F the quadratic part [X, -BᵀG; ·, ·]
+    γ   = qᵀ F⁻¹ q + Σσ + δ·a - Σ ν (e² + e),  q linear part, F quadratic part [X, -BᵀG; ·, ·]
 
-**The potential** that `ascent.py` decreases is `τ γ - log det H - Σ log (t, ρ, ν) - ω Σ log σ`: a
-barrier for the small matrix only. The input block needs none, since `X` is positive definite
+**The potential** of `ascent.py` is `τ γ - log det H - Σ log (t, ρ, ν) - ω Σ log (σ, δ)`:
+a barrier for the small matrix only. The input block needs none, since `X` is positive definite
 wherever `σ, ν` are positive; a small `ω` only keeps `σ` of inputs that do not matter from running
 to zero, where the formulas above lose their digits. The gap at parameter `τ` is then about
-`(4 k + ω n) / τ` instead of the `(2 n + 4 k) / τ` of a textbook barrier.
+`(4 k + ω (n + m)) / τ` instead of the `(2 n + 4 k) / τ` of a textbook barrier.
 
 **The step** is Newton's in the logarithms of all multipliers, where a factor of ten is one step and
 not a walk along the boundary. Derivatives are elementwise products of Gram matrices of the inverse
 quadratic part (every constraint is a form of rank two).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import final
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
+
+from vnn_mondeq.sdp.set_constraints import SetConstraints
 
 INPUT_BARRIER = 0.01
 """`ω` of the module docstring."""
@@ -37,16 +41,27 @@ INPUT_BARRIER = 0.01
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Multipliers:
-    """`sigma (n,)`, and `products (3 k,)` = `t, ρ, ν` one after another; all positive."""
+    """`sigma (n,)`; `products (3 k,)` = `t, ρ, ν` one after another; `beyond (m,)` = `δ`; all
+    positive."""
 
     sigma: np.ndarray
     products: np.ndarray
+    beyond: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     def moved(self, step: np.ndarray) -> "Multipliers":
-        """Multiplied by the exponential of `step (n + 3 k,)`."""
+        """Multiplied by the exponential of `step (n + 3 k + m,)`."""
         factors = np.exp(step)
-        count = self.sigma.size
-        return Multipliers(self.sigma * factors[:count], self.products * factors[count:])
+        first = self.sigma.size
+        second = first + self.products.size
+        return Multipliers(
+            self.sigma * factors[:first],
+            self.products * factors[first:second],
+            self.beyond * factors[second:],
+        )
+
+    def flat(self) -> np.ndarray:
+        """All in one `(n + 3 k + m,)`."""
+        return np.concatenate([self.sigma, self.products, self.beyond])
 
 
 @final
@@ -54,12 +69,13 @@ class Multipliers:
 class Evaluation:
     """Everything at one point. `bound`: `γ`; `potential`: see the module docstring.
 
-    `z`, `x`, `s`: the stationary point of the quadratic, in `ẑ`, `ξ` and `ŝ`.
+    `diagonal (n,)`: of `D`. `z`, `x`, `s`: the stationary point of the quadratic, in `ẑ`, `ξ`, `ŝ`.
     """
 
     multipliers: Multipliers
     bound: float
     potential: float
+    diagonal: np.ndarray
     z: np.ndarray
     x: np.ndarray
     s: np.ndarray
@@ -73,26 +89,46 @@ class Evaluation:
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class ShorDual:
-    """The dual function; `A (k, k)`, `B (k, n)`, `e (k,)`, objective `on_z (k,)`, `on_x (n,)`."""
+    """The dual function; `A (k, k)`, `B (k, n)`, `e (k,)`, objective `on_z (k,)`, `on_x (n,)`.
+
+    - `beyond`: constraints of the input set beyond its box.
+    """
 
     A: np.ndarray
     B: np.ndarray
     e: np.ndarray
     on_z: np.ndarray
     on_x: np.ndarray
+    beyond: SetConstraints | None = None
+
+    @property
+    def count(self) -> int:
+        """`m`."""
+        return 0 if self.beyond is None else self.beyond.constant.size
 
     def uniform(self, sigma: float, products: float) -> Multipliers:
         """All equal. Strictly feasible: `ρẑ² + tẑŝ + νŝ²` is positive where `t² < 4ρν`."""
         k, n = self.B.shape
-        return Multipliers(np.full(n, sigma), np.full(3 * k, products))
+        return Multipliers(np.full(n, sigma), np.full(3 * k, products), np.full(self.count, sigma))
+
+    def _inputs(self, multipliers: Multipliers) -> tuple[np.ndarray, np.ndarray, float]:
+        """The diagonal of `D`, the linear objective and the constant that the inputs' multipliers
+        make."""
+        sigma, delta = multipliers.sigma, multipliers.beyond
+        constant = float(sigma.sum())
+        if delta.size == 0:
+            return sigma, self.on_x, constant
+        beyond = self.beyond
+        constant += float(delta @ beyond.constant)
+        return sigma + delta @ beyond.curve, self.on_x + delta @ beyond.linear, constant
 
     def evaluate(self, multipliers: Multipliers, tau: float) -> Evaluation | None:
         """`None` where the quadratic part is not positive definite."""
         A, B, e = self.A, self.B, self.e
         k = e.size
-        sigma = multipliers.sigma
+        diagonal, on_x, constant = self._inputs(multipliers)
         t, rho, nu = multipliers.products.reshape(3, k)
-        scaled = B / sigma
+        scaled = B / diagonal
         K = scaled @ B.T
         root = np.sqrt(nu)
         try:
@@ -109,31 +145,31 @@ class ShorDual:
             return None
         linear_z = 0.5 * (-self.on_z - t * e - rho - A.T @ (nu + 2.0 * nu * e))
         pull = nu + 2.0 * nu * e  # the linear part of the inputs is (Bᵀ pull - w) / 2
-        along = 0.5 * (J @ (scaled @ self.on_x) + inside @ pull)
-        projected = -0.5 * (scaled @ self.on_x) + K @ along
+        along = 0.5 * (J @ (scaled @ on_x) + inside @ pull)
+        projected = -0.5 * (scaled @ on_x) + K @ along
         z = cho_solve((factor, True), linear_z + G.T @ projected, check_finite=False)
         along = along + inside @ (G @ z)
-        x = (B.T @ along - 0.5 * self.on_x) / sigma
-        bound = 0.5 * float(pull @ (B @ x) - self.on_x @ x) + float(linear_z @ z)
-        bound += float(sigma.sum() - nu @ (e * e + e))
+        x = (B.T @ along - 0.5 * on_x) / diagonal
+        bound = 0.5 * float(pull @ (B @ x) - on_x @ x) + float(linear_z @ z)
+        bound += constant - float(nu @ (e * e + e))
         if not np.isfinite(bound):
             return None
         log_det = 2.0 * float(np.log(np.diag(factor)).sum())
         potential = tau * bound - log_det - float(np.log(multipliers.products).sum())
-        potential -= INPUT_BARRIER * float(np.log(sigma).sum())
+        potential -= INPUT_BARRIER * float(np.log(multipliers.sigma).sum())
+        potential -= INPUT_BARRIER * float(np.log(multipliers.beyond).sum())
         s = B @ x - A @ z - e
-        return Evaluation(multipliers, bound, potential, -z, -x, s, K, J, G, Q, factor)
+        return Evaluation(multipliers, bound, potential, diagonal, -z, -x, s, K, J, G, Q, factor)
 
     def derivatives(self, at: Evaluation, tau: float) -> tuple[np.ndarray, np.ndarray]:
-        """Gradient `(n + 3 k,)` and a positive definite model of the Hessian, in logarithms.
+        """Gradient `(n + 3 k + m,)` and a positive definite model of the Hessian, in logarithms.
 
         The model is the exact Hessian except for the terms `max(0, gradient)` on the diagonal,
         which the change to logarithms brings with either sign.
         """
         A, B = self.A, self.B
         k, n = B.shape
-        sigma = at.multipliers.sigma
-        L = B.T / sigma[:, None]
+        L = B.T / at.diagonal[:, None]
         zz = cho_solve((at.factor, True), np.eye(k), check_finite=False)
         inside = np.eye(k) - at.J @ at.K
         E = inside @ at.G
@@ -148,29 +184,43 @@ class ShorDual:
         z, x, s = at.z, at.x, at.s
         coupled = (L @ EIE) @ L.T
         inverse = -(L @ at.J) @ L.T
-        inverse[np.diag_indices(n)] += 1.0 / sigma
+        inverse[np.diag_indices(n)] += 1.0 / at.diagonal
 
+        spread = np.diag(coupled) + tau * x * x
         gradient = -np.concatenate(
             [
-                np.diag(coupled) + tau * (x * x - 1.0),
+                spread - tau,
                 np.diag(za) + tau * z * s,
                 np.diag(zz) + tau * (z * z - z),
                 np.diag(aa) - np.diag(at.Q) + tau * (s * s - s),
+                *self._beyond_gradient(spread, x, tau),
             ]
         )
-        scale = np.concatenate([sigma, at.multipliers.products])
-        barrier = np.concatenate([np.full(n, INPUT_BARRIER), np.ones(3 * k)])
+        scale = at.multipliers.flat()
+        barrier = np.full(scale.size, INPUT_BARRIER)
+        barrier[n : n + 3 * k] = 1.0
         gradient -= barrier / scale
         blocks = _HessianBlocks(zz, za, aa, xz, xa, own, coupled, inverse, at.Q, z, s, x, tau)
         hessian = blocks.assemble()
+        if self.count:
+            hessian = blocks.bordered(hessian, self.beyond)
         gradient = gradient * scale
         hessian *= scale[:, None]
         hessian *= scale
-        hessian[np.diag_indices(n + 3 * k)] += barrier + np.maximum(gradient, 0.0)
+        hessian[np.diag_indices(scale.size)] += barrier + np.maximum(gradient, 0.0)
         return gradient, hessian
 
+    def _beyond_gradient(
+        self, spread: np.ndarray, x: np.ndarray, tau: float
+    ) -> tuple[np.ndarray, ...]:
+        """Minus the gradient in `δ`, `(m,)`; nothing where there is none."""
+        if not self.count:
+            return ()
+        beyond = self.beyond
+        return (beyond.curve @ spread - tau * (beyond.linear @ x + beyond.constant),)
+
     def newton(self, at: Evaluation, tau: float) -> tuple[np.ndarray, float] | None:
-        """The Newton step `(n + 3 k,)` in logarithms and its decrement; `None` if it fails."""
+        """The Newton step `(n + 3 k + m,)` in logarithms and its decrement; `None` if it fails."""
         gradient, hessian = self.derivatives(at, tau)
         try:
             factor = cho_factor(hessian, lower=True, overwrite_a=True, check_finite=False)
@@ -237,3 +287,27 @@ class _HessianBlocks:
         for row, column in ((t, inputs), (rho, inputs), (nu, inputs), (rho, t), (nu, t), (nu, rho)):
             H[row, column] = H[column, row].T
         return H
+
+    def bordered(self, hessian: np.ndarray, beyond: SetConstraints) -> np.ndarray:
+        """The Hessian with the rows of `δ` below: their forms are combinations of those of `σ`,
+        except for the linear parts, which only the residuals see."""
+        tau, x = self.tau, self.x
+        s, z = self.s, self.z
+        tilt = beyond.curve * x - 0.5 * beyond.linear
+        whole = self.coupled + self.inverse
+        straight = self.coupled * (self.coupled + 2.0 * self.inverse)
+        curved = [
+            straight,
+            self.xz * self.xa,
+            self.xz * self.xz,
+            self.xa * self.xa - self.own * self.own,
+        ]
+        pulled = [
+            2.0 * tau * whole * x,
+            tau * (self.xz * s + self.xa * z),
+            2.0 * tau * self.xz * (z - 0.5),
+            2.0 * tau * self.xa * (s - 0.5),
+        ]
+        rows = np.hstack([beyond.curve @ a + tilt @ b for a, b in zip(curved, pulled, strict=True)])
+        corner = beyond.curve @ straight @ beyond.curve.T + 2.0 * tau * tilt @ whole @ tilt.T
+        return np.block([[hessian, rows.T], [rows, corner]])
