@@ -33,7 +33,7 @@ from typing import final
 
 import numpy as np
 
-from vnn_mondeq.rounding import SAFETY, UNDERFLOW, UNIT, UNIT32, product_error
+from vnn_mondeq.rounding import SAFETY, UNDERFLOW, UNIT, UNIT32, norm_up, product_error
 from vnn_mondeq.system.affine import AffineMap, Coefficients
 from vnn_mondeq.system.implicit import ImplicitSystem
 
@@ -92,8 +92,7 @@ def _perturbations(affine: AffineMap, unit: float | None) -> list[tuple[Coeffici
 
 def _magnitude(weights: Coefficients, z_norm: float, x_abs: np.ndarray) -> np.ndarray:
     """Upper bounds `(n,)` on `weights.on_z |z| + weights.on_x |x| + weights.offset`."""
-    row_norms = np.sqrt((weights.on_z * weights.on_z).sum(axis=1)) * SAFETY
-    return (row_norms * z_norm + weights.on_x @ x_abs + weights.offset) * SAFETY
+    return (norm_up(weights.on_z, axis=1) * z_norm + weights.on_x @ x_abs + weights.offset) * SAFETY
 
 
 def _fixpoint_norm(
@@ -107,7 +106,7 @@ def _fixpoint_norm(
     if radius is not None:
         rounding = rounding + (radius.on_x @ x_abs + radius.offset) * SAFETY
     drive = np.maximum(drive + rounding * SAFETY, 0.0)
-    return float(np.sqrt((drive * drive).sum())) / system.proof.modulus * SAFETY
+    return float(norm_up(drive)) / system.proof.modulus * SAFETY
 
 
 def _z_shift(
@@ -117,11 +116,11 @@ def _z_shift(
     constant = slope = own = 0.0
     for weights, factor in _perturbations(system.preactivation, unit):
         fixed = _magnitude(weights, 0.0, x_abs)
-        constant += factor * float(np.sqrt((fixed * fixed).sum()))
-        slope += factor * float(np.sqrt((weights.on_z * weights.on_z).sum()))
+        constant += factor * float(norm_up(fixed))
+        slope += factor * float(norm_up(weights.on_z))
     if unit is not None:
-        squares = sum((block.solver_error * block.scale) ** 2 for block in system.blocks)
-        own = float(np.sqrt(squares)) * SAFETY
+        errors = np.array([block.solver_error * block.scale for block in system.blocks])
+        own = float(norm_up(errors)) * SAFETY
         constant += _coupling(system) * own if own > 0.0 else 0.0
     if constant == slope == own == 0.0:
         return 0.0
@@ -138,4 +137,4 @@ def _coupling(system: ImplicitSystem) -> float:
     outside = system.W.copy()
     for block in system.blocks:
         outside[block.start : block.stop, block.start : block.stop] = 0.0
-    return float(np.sqrt((outside * outside).sum())) * SAFETY
+    return float(norm_up(outside))

@@ -11,7 +11,8 @@ This is the only module that builds a `Witness` or a `CheckedCertificate`.
    *strictly*, evaluated in exact rationals on the numbers that the runtime returned. Equality is
    not enough even where the constraint is `<=`;
 3. this package's own float64 fixpoint at the same input satisfies them strictly as well: a
-   violation that only one of the two sees is smaller than rounding errors.
+   violation that only one of the two sees is smaller than rounding errors. For queries about exact
+   (`real`) arithmetic it must do so by more than every error that this package may make.
 
 A case without constraints is violated by every input of its set; only step 1 and a successful
 run apply. Where the query states an Lq ball through a norm network, the runtime's own value of
@@ -36,6 +37,7 @@ from vnn_mondeq.problem import Obligation, Problem
 from vnn_mondeq.query.input_set import AbstractInputSet, Box, Intersection
 from vnn_mondeq.query.query import Case, Variable
 from vnn_mondeq.result import AbstractCertificate, CheckedCertificate, Reason, Witness
+from vnn_mondeq.rounding import SAFETY, norm_up, product_error
 from vnn_mondeq.statement import certainly_empty, runtime_unit
 from vnn_mondeq.system.solve import FixpointSolver
 
@@ -288,9 +290,18 @@ class Gate:
         self, obligation: Obligation, rows: tuple[int, ...], point: np.ndarray
     ) -> bool:
         x = point.astype(np.float64)
-        z = FixpointSolver(self.problem.system).solve(x[None]).value[0]
-        c = obligation.rows.coefficients.take(np.asarray(rows, dtype=np.intp))
-        return bool(np.all(c.on_z @ z + c.on_x @ x + c.offset < 0.0))
+        solution = FixpointSolver(self.problem.system).solve(x[None])
+        z, chosen = solution.value[0], np.asarray(rows, dtype=np.intp)
+        c = obligation.rows.coefficients.take(chosen)
+        value = c.on_z @ z + c.on_x @ x + c.offset
+        if runtime_unit(self.problem.query, self.element_type) is None:
+            # A statement about exact arithmetic: no rounding error may decide it.
+            both = np.abs(np.hstack([c.on_z, c.on_x, c.offset[:, None]]))
+            size = np.concatenate([np.abs(z), np.abs(x), [1.0]])
+            value = value + product_error(both, size, size.size) * SAFETY
+            value = value + norm_up(c.on_z, axis=1) * solution.error_bound[0] * SAFETY
+            value = value + obligation.rows.error[chosen] * SAFETY
+        return bool(np.all(value < 0.0))
 
 
 def _with_fixed_coordinates_readable(box: Box) -> Box:

@@ -45,6 +45,12 @@ def product_error(left_abs: np.ndarray, right_abs: np.ndarray, count: int) -> np
     return gamma(count + 2) * (left_abs @ right_abs) * SAFETY + UNDERFLOW
 
 
+def are_float64(*arrays: object) -> bool:
+    """Whether all are plain float64 arrays, the only ones for which the bounds here hold: integers
+    wrap, and sums of narrower floats round with another unit."""
+    return all(type(array) is np.ndarray and array.dtype == np.float64 for array in arrays)
+
+
 def norm_up(values: np.ndarray, axis: int | None = None) -> np.ndarray:
     """Upper bound on the 2-norm of `values` (along `axis`, or of all entries).
 

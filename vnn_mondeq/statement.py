@@ -20,7 +20,7 @@ from vnn_mondeq.errors import MismatchError, QueryError
 from vnn_mondeq.problem import Obligation, Problem, Rows
 from vnn_mondeq.query.input_set import AbstractInputSet, HalfSpace, Intersection
 from vnn_mondeq.query.query import Case, LinearConstraint, Query, Variable
-from vnn_mondeq.rounding import SAFETY, UNDERFLOW, UNIT, fraction_up, product_error
+from vnn_mondeq.rounding import SAFETY, UNDERFLOW, UNIT, fraction_up, norm_up, product_error
 from vnn_mondeq.system.affine import Coefficients
 from vnn_mondeq.system.implicit import ImplicitSystem
 
@@ -230,10 +230,9 @@ def _rows(
     # The addition of on_x (or of the offset) is one more rounding of each sum.
     x_spread = spread(map_.on_x) + on_x_error + 2.0 * UNIT * np.abs(stored.on_x)
     c_spread = spread(map_.offset) + offset_error[:, 0] + 2.0 * UNIT * np.abs(stored.offset)
-    z_effect = np.sqrt((z_spread * z_spread).sum(axis=1)) * model.z_norm
-    moved = np.sqrt((stored.on_z * stored.on_z).sum(axis=1)) + np.sqrt(
-        (z_spread * z_spread).sum(axis=1)
-    )
+    # Norms that survive tiny coefficients: their squares would underflow, and the error vanish.
+    z_effect = norm_up(z_spread, axis=1) * model.z_norm
+    moved = norm_up(stored.on_z, axis=1) + norm_up(z_spread, axis=1)
     error = (
         (z_effect + x_spread @ x_abs + c_spread)
         + (np.abs(on_y) + on_y_error) @ model.output

@@ -36,7 +36,7 @@ from vnn_mondeq.bounds.certificate import (
 from vnn_mondeq.deadline import Deadline
 from vnn_mondeq.problem import Obligation, Problem
 from vnn_mondeq.query.input_set import AbstractInputSet
-from vnn_mondeq.rounding import SAFETY, UNDERFLOW, gamma
+from vnn_mondeq.rounding import SAFETY, UNDERFLOW, are_float64, gamma, norm_up
 from vnn_mondeq.system.implicit import ImplicitSystem
 
 
@@ -135,9 +135,10 @@ def refutation_margin(
     fault = weights_fault(case, refutation.weights)
     if fault is not None:
         return Rejection(fault)
-    if refutation.multipliers.shape != (system.neurons,):
+    multipliers = refutation.multipliers
+    if not are_float64(multipliers) or multipliers.shape != (system.neurons,):
         return Rejection("the multipliers of a refutation have the wrong shape")
-    if not np.all(np.isfinite(refutation.multipliers)):
+    if not np.all(np.isfinite(multipliers)):
         return Rejection("the multipliers of a refutation are not finite")
     return _margin(system, box, obligation, case, refutation)
 
@@ -146,10 +147,10 @@ def weights_fault(case: tuple[int, ...], weights: np.ndarray) -> str | None:
     """What is wrong with the weights of a case's rows, if anything."""
     if not case:
         return "a case without rows cannot be refuted"
-    if weights.shape != (len(case),) or not np.all(np.isfinite(weights)):
-        return "the weights of a refutation have the wrong shape or are not finite"
-    if np.any(weights < 0.0) or not np.any(weights > 0.0):
-        return "the weights of a refutation are negative or all zero"
+    if not are_float64(weights) or weights.shape != (len(case),):
+        return "the weights of a refutation have the wrong shape"
+    if not np.all((weights >= 0.0) & (weights < np.inf)) or not np.any(weights > 0.0):
+        return "the weights of a refutation are negative, not finite or all zero"
     return None
 
 
@@ -174,8 +175,11 @@ def _check_obligation(
 
 def _shape_fault(system: ImplicitSystem, proof: ObligationProof) -> str | None:
     """What is wrong with the form of a proof's box, if anything; NaN and infinity included."""
-    if proof.anchor.shape != (system.input_size,) or not np.all(np.isfinite(proof.anchor)):
-        return "the anchor has the wrong shape or is not finite"
+    anchor = proof.anchor
+    if not are_float64(anchor) or anchor.shape != (system.input_size,):
+        return "the anchor has the wrong shape"
+    if not np.all(np.isfinite(anchor)):
+        return "the anchor is not finite"
     if system.neurons > 0 and not proof.rounds:
         return "there is no box"
     faults = (round_fault(system, claim) for claim in proof.rounds)
@@ -185,10 +189,12 @@ def _shape_fault(system: ImplicitSystem, proof: ObligationProof) -> str | None:
 def round_fault(system: ImplicitSystem, claim: BoxRound) -> str | None:
     """What is wrong with the form of a round, if anything."""
     p = system.neurons
+    arrays = (claim.upper_z, claim.upper_s, claim.for_z, claim.for_s)
+    if not are_float64(*arrays):
+        return "a round has arrays that are not float64"
     shapes = (claim.upper_z.shape, claim.upper_s.shape, claim.for_z.shape, claim.for_s.shape)
     if shapes != ((p,), (p,), (p, p), (p, p)):
         return f"a round has shapes {shapes}"
-    arrays = (claim.upper_z, claim.upper_s, claim.for_z, claim.for_s)
     if not all(np.all(np.isfinite(array)) for array in arrays):
         return "a round has entries that are not finite"
     if np.any(claim.upper_z < 0.0) or np.any(claim.upper_s < 0.0):
@@ -214,7 +220,7 @@ def _holds_at_anchor(system: ImplicitSystem, claim: BoxRound, anchor: np.ndarray
         + UNDERFLOW
     )
     residual = np.abs(near - np.maximum(v, 0.0)) * SAFETY + error
-    length = float(np.sqrt(residual @ residual)) * SAFETY * (1.0 + gamma(p + 4)) + UNDERFLOW
+    length = float(norm_up(residual)) + UNDERFLOW
     m, L = system.proof.modulus, system.proof.norm
     distance = (1.0 + (1.0 + L) / m) * length * SAFETY
     # |v - v̂| <= ‖W‖ ‖z - ẑ‖ + rounding, and s = z - v.
@@ -281,7 +287,7 @@ def _dual_bounds(
     slope_s = on_s + Y
     slope_s_error = gamma(2) * (np.abs(on_s) + absolute) * SAFETY
     direction = on_x + Y @ U
-    direction_error = gamma(p + 4) * (np.abs(on_x) + absolute @ np.abs(U)) * SAFETY
+    direction_error = gamma(p + 4) * (np.abs(on_x) + absolute @ np.abs(U)) * SAFETY + UNDERFLOW
     vertex_z = (reduced + reduced_error + UNDERFLOW) * box_z
     vertex_s = (slope_s + slope_s_error + UNDERFLOW) * box_s
     # One more rounding in each product, covered by gamma(2) below.

@@ -44,7 +44,7 @@ from vnn_mondeq.craft.replay import (
 )
 from vnn_mondeq.deadline import Deadline
 from vnn_mondeq.problem import Obligation, Problem
-from vnn_mondeq.rounding import SAFETY, UNDERFLOW, gamma
+from vnn_mondeq.rounding import SAFETY, UNDERFLOW, are_float64, gamma
 from vnn_mondeq.system.implicit import ImplicitSystem
 
 _KINDS = ("reflected", "joint", "forward-backward")
@@ -102,7 +102,7 @@ def _fault(
         return Rejection(f"the contained state has {start.center.shape[0]} dimensions, not {n}")
     if start.generators.shape not in ((n, n), (n, 0)):
         return Rejection(f"the contained state has generators {start.generators.shape}")
-    arrays = [start.center, start.generators, start.radius]
+    arrays: list[object] = [start.center, start.generators, start.radius]
     if trace.row_space is not None:
         if trace.row_space.ndim != 2 or trace.row_space.shape[0] != d:
             return Rejection("the row space does not fit the inputs")
@@ -128,6 +128,8 @@ def _fault(
             arrays.append(claim.multipliers)
     if {claim.case for claim in trace.claims} != set(range(len(obligation.cases))):
         return Rejection("not every case has a claim")
+    if not are_float64(*arrays):
+        return Rejection("an array is not float64")
     if not all(np.all(np.isfinite(array)) for array in arrays) or np.any(start.radius < 0.0):
         return Rejection("a number is not finite, or a radius is negative")
     lower, upper = obligation.proof_inputs.bounds()
@@ -173,6 +175,8 @@ class _Replay:
             low, high = self._learn(image, alpha)
             margins += self._read(image, low, high, number)
         margins += [self._dual(c) for c in trace.claims if c.multipliers is not None]
+        if len(margins) != len(trace.claims):
+            return Rejection("a claim was not read")
         smallest = float(np.min(margins))
         if not 0.0 < smallest < np.inf:
             return Rejection(f"a case is not refuted: its margin is {smallest:.3g}")
@@ -223,7 +227,7 @@ class _Replay:
         """Bounds of `z - αs` for all fixpoints; improves those on `z` and `s`."""
         low, high = image.interval()
         self.upper = np.minimum(self.upper, np.maximum(high, 0.0))
-        self.slack = np.minimum(self.slack, np.maximum(-low, 0.0) / alpha * SAFETY)
+        self.slack = np.minimum(self.slack, np.maximum(-low, 0.0) / alpha * SAFETY + UNDERFLOW)
         if not self.trace.intersect:
             return low, high
         return np.maximum(low, -alpha * self.slack * SAFETY), np.minimum(high, self.upper)

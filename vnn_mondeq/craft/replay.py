@@ -13,7 +13,7 @@ from typing import final
 import numpy as np
 
 from vnn_mondeq.query.input_set import AbstractInputSet
-from vnn_mondeq.rounding import SAFETY, UNDERFLOW, UNIT, gamma
+from vnn_mondeq.rounding import SAFETY, UNDERFLOW, UNIT, gamma, norm_up
 from vnn_mondeq.system.implicit import ImplicitSystem
 
 _BOXED = 1e-11
@@ -196,7 +196,7 @@ class ReplayStep:
     def __call__(self, source: ReplaySet) -> ReplaySet:
         image = add(transform(self.matrix, self.error, source), self.drive)
         size = source.size()
-        rest = self.gain * (float(np.sqrt(size @ size)) * SAFETY + self.extra) * SAFETY
+        rest = self.gain * (float(norm_up(size)) + self.extra) * SAFETY
         return ReplaySet(image.center, image.inputs, image.own, (image.radius + rest) * SAFETY)
 
 
@@ -236,7 +236,7 @@ def reflection_step(system: ImplicitSystem, alpha: float, constants: ReplaySet) 
     scaled = (2.0 * alpha) * V
     drive = transform(scaled, 4.0 * UNIT * np.abs(scaled), constants)
     size = constants.size()
-    extra = alpha * float(np.sqrt(size @ size)) * SAFETY
+    extra = alpha * float(norm_up(size)) * SAFETY
     error = 2.0 * UNIT * (2.0 * np.abs(V) + identity)
     return ReplayStep(alpha, reflect, error, _without_own(drive), gain, extra)
 

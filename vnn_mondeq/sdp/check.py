@@ -35,7 +35,7 @@ from vnn_mondeq.bounds.check import (
 )
 from vnn_mondeq.deadline import Deadline
 from vnn_mondeq.problem import Obligation, Problem
-from vnn_mondeq.rounding import SAFETY, UNDERFLOW, gamma
+from vnn_mondeq.rounding import SAFETY, UNDERFLOW, are_float64, gamma, norm_up
 from vnn_mondeq.sdp.beyond_check import BeyondTerms, beyond_terms
 from vnn_mondeq.sdp.certificate import ShorCertificate, ShorProof, ShorRefutation
 from vnn_mondeq.system.implicit import ImplicitSystem
@@ -176,7 +176,7 @@ def _reduce(system: ImplicitSystem, obligation: Obligation, box: CheckedBox) -> 
         + np.abs(offset[active])
     )
     residual = (residual + gamma(a + 6) * sizes) * SAFETY + offset_error[active]
-    length = float(np.sqrt(residual @ residual)) * SAFETY * (1.0 + gamma(a + 4))
+    length = float(norm_up(residual))
     slack_a = np.full(a, (length / system.proof.modulus) * SAFETY + UNDERFLOW)
     on_z = M_uu - M_ua @ P
     on_x = M_ua @ R - spread[undecided]
@@ -199,6 +199,8 @@ def _refutation_fault(reduced: _Reduced, refutation: ShorRefutation) -> str | No
     n, k = reduced.varying.size, reduced.undecided.size
     sized = (refutation.sigma, refutation.products, refutation.scale_z, refutation.scale_s)
     arrays = (*sized, refutation.beyond)
+    if not are_float64(*arrays):
+        return "semidefinite multipliers are not float64"
     if tuple(array.shape for array in sized) != ((n,), (3 * k,), (k,), (k,)):
         return "semidefinite multipliers have the wrong shape"
     if not all(np.all(np.isfinite(array)) for array in arrays):

@@ -32,7 +32,7 @@ import numpy as np
 from vnn_mondeq.bounds import check as box_check
 from vnn_mondeq.problem import Obligation, Rows
 from vnn_mondeq.query.input_set import AbstractInputSet
-from vnn_mondeq.rounding import SAFETY, gamma, norm_up, product_error
+from vnn_mondeq.rounding import SAFETY, are_float64, gamma, norm_up, product_error
 from vnn_mondeq.sdp.ellipsoid_certificate import (
     EllipsoidProof,
     OuterEllipsoid,
@@ -46,6 +46,9 @@ from vnn_mondeq.system.monotone import cholesky_defect
 
 SHIFTS = (1e-13, 1e-12, 1e-11, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6)
 """Tried in turn, times the largest diagonal entry: the first that makes the matrix factorise."""
+
+SMALLEST_UNIT = 2.0**-200
+"""Products with smaller units could underflow by more than the error bounds count."""
 
 LARGEST_GROWTH = 1e-2
 """A proof whose ellipsoid would have to grow by more than this part proves something else."""
@@ -104,6 +107,12 @@ def confirm(
 def _shape_fault(system: ImplicitSystem, proof: EllipsoidProof) -> str | None:
     """What is wrong with the proof's form, if anything; NaN and infinity included."""
     p, d, q = system.neurons, system.input_size, system.output_size
+    numbers = (proof.Q, proof.b, proof.unit_z, proof.unit_s, proof.on_inputs, proof.value)
+    if not are_float64(*numbers):
+        return "an array is not float64"
+    positions = (proof.kept, proof.family, proof.left, proof.right)
+    if any(array.dtype.kind not in "iu" for array in positions):
+        return "positions are not integers"
     m = proof.value.shape
     expected = {
         "Q": (proof.Q, (q, q)),
@@ -120,7 +129,7 @@ def _shape_fault(system: ImplicitSystem, proof: EllipsoidProof) -> str | None:
         if array.shape != shape or not np.all(np.isfinite(array)):
             return f"{name} has the wrong shape or entries that are not finite"
     kept = proof.kept
-    if kept.ndim != 1 or kept.dtype.kind not in "iu":
+    if kept.ndim != 1:
         return "the kept neurons are not positions"
     if kept.size and not (kept.min() >= 0 and kept.max() < p and np.unique(kept).size == kept.size):
         return "the kept neurons are not distinct neurons"
@@ -128,8 +137,8 @@ def _shape_fault(system: ImplicitSystem, proof: EllipsoidProof) -> str | None:
         return "the multiplier of the ball is negative or not finite"
     if np.any(proof.on_inputs < 0.0):
         return "a multiplier of the inputs is negative"
-    if not (np.all(proof.unit_z > 0.0) and np.all(proof.unit_s > 0.0)):
-        return "a unit is not positive"
+    if not (np.all(proof.unit_z >= SMALLEST_UNIT) and np.all(proof.unit_s >= SMALLEST_UNIT)):
+        return f"a unit is below {SMALLEST_UNIT:.3g}"
     if not (np.all(np.isin(proof.left, kept)) and np.all(np.isin(proof.right, kept))):
         return "a product is about a neuron that is not kept"
     if not np.all(np.isin(proof.family, [int(family) for family in Family])):

@@ -105,6 +105,7 @@ class _Walk:
             before, box = box, CheckedBox(box.inputs, claim.upper_z, claim.upper_s)
         match node.closing:
             case Split(neuron, inactive, active):
+                neuron = int(neuron)  # True as an index would mean all neurons
                 if not 0 <= neuron < self.system.neurons:
                     return Rejection("a split names no neuron")
                 waiting.append((inactive, _decided(box, neuron, zero_z=True)))
@@ -116,6 +117,7 @@ class _Walk:
                 return CaseJudge(self.system, self.obligation, box).margin(case, refutation)
 
     def _vacant(self, node: Node, neuron: int, premise: CheckedBox) -> float | Rejection:
+        neuron = int(neuron)
         if not node.rounds or not 0 <= neuron < self.system.neurons:
             return Rejection("a vacant node has no round or names no neuron")
         bound_z, bound_s = branch_bounds(

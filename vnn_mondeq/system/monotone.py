@@ -36,8 +36,11 @@ def cholesky_defect(matrix: np.ndarray) -> float | None:
     """
     n = matrix.shape[0]
     try:
-        np.linalg.cholesky(matrix)
+        factor = np.linalg.cholesky(matrix)
     except np.linalg.LinAlgError:
+        return None
+    # Some libraries run to completion on entries that are not numbers.
+    if not np.all(np.isfinite(factor)):
         return None
     growth = gamma(2 * n + 8)  # twice the textbook count, for blocked and fused variants
     trace = float(np.sum(np.diag(matrix))) * SAFETY

@@ -27,7 +27,7 @@ from typing import final
 import numpy as np
 
 from vnn_mondeq.deadline import Deadline
-from vnn_mondeq.rounding import SAFETY, UNDERFLOW, UNIT, gamma
+from vnn_mondeq.rounding import SAFETY, UNDERFLOW, UNIT, gamma, norm_up
 from vnn_mondeq.system.implicit import ImplicitSystem
 from vnn_mondeq.system.splitting import BlockSplitting, iterate_forward, split_blocks
 
@@ -173,7 +173,7 @@ def bound_error(
         spread = np.abs(z) @ radius.on_z.T + np.abs(x) @ radius.on_x.T + radius.offset
         error = error + spread * SAFETY
     total = (np.abs(difference) * (1.0 + 2.0 * UNIT) + error) * SAFETY + UNDERFLOW
-    norm = np.sqrt((total * total).sum(axis=1)) * SAFETY
+    norm = norm_up(total, axis=1)
     factor = (1.0 + system.proof.norm) / system.proof.modulus * SAFETY
     bound = (norm * factor) * SAFETY + UNDERFLOW
     return np.linalg.norm(difference, axis=1), bound
