@@ -49,11 +49,13 @@ class Stage:
     - `make`: creates the engine (and imports its room).
     - `share`: the part of the remaining time it may use; 1 for all.
     - `seconds`: at most this many.
+    - `fewest_inputs`: the least number of inputs at which the stage pays.
     """
 
     make: Callable[[], AbstractEngine]
     share: float = 1.0
     seconds: float = np.inf
+    fewest_inputs: int = 0
 
     def limit(self, deadline: Deadline) -> Deadline:
         """The stage's own deadline."""
@@ -131,12 +133,15 @@ BACKENDS: Mapping[str, tuple[Stage, ...]] = MappingProxyType(
         "auto": (
             Stage(_inductive_box, share=0.5),
             Stage(_quick_attack, share=0.2, seconds=10.0),
+            # Costs little more with many inputs, where a semidefinite step costs seconds.
+            Stage(_lipschitz, share=0.2, fewest_inputs=1500),
             Stage(_semidefinite, share=0.6),
             # Declines at once where many inputs vary. The rest of its time is for the gate's check.
             Stage(_input_search, share=0.5),
             Stage(_thorough_attack, share=0.1, seconds=UNLIMITED_ATTACK_SECONDS),
-            Stage(_search, share=0.8),
-            Stage(_craft),
+            # Contains some sets for which no inductive box is found.
+            Stage(_craft, share=0.2),
+            Stage(_search),
         ),
         "inductive": (Stage(_inductive_box_with_programs),),
         "sdp": (Stage(_semidefinite),),
@@ -205,6 +210,8 @@ def _run(
     for turn, stage in enumerate(stages):
         if work.expired:
             break
+        if problem.system.input_size < stage.fewest_inputs:
+            continue
         engine = stage.make()
         observer.event("engine", name=engine.name, seconds=stage.limit(work).remaining())
         outcome = _engine_turn(engine, problem, stage.limit(work), observer)
@@ -307,7 +314,9 @@ _WEIGHT: Mapping[Reason, int] = MappingProxyType(
 def _unknown(log: _Log) -> Result:
     if not log.failures:
         return Result(Verdict.UNKNOWN, Reason.NO_ENGINE, statistics=log.statistics)
-    engine, reason, detail = max(log.failures, key=lambda failure: _WEIGHT.get(failure[1], 2))
+    # Of equal reasons the last one counts: later engines are stronger.
+    latest_first = reversed(log.failures)
+    engine, reason, detail = max(latest_first, key=lambda failure: _WEIGHT.get(failure[1], 2))
     if reason is Reason.TIMED_OUT:
         # Every stage used up its share although the whole time limit has not struck.
         reason, detail = Reason.BOUND_TOO_LOOSE, "every engine used up its share of the time"
