@@ -1,9 +1,9 @@
 """Which engine runs when, under one deadline.
 
-A backend is a list of stages, one table entry. `auto` tries the cheap proof first, attacks briefly,
-runs CRAFT, and spends what is left on more attacking. Each engine's candidate goes through
-the gate; the first that passes ends the run. A part of the time is reserved for the gate's check
-and for output.
+A backend is a list of stages, one table entry. `auto` takes the cheapest proof first (it costs
+milliseconds), attacks briefly, takes the semidefinite bounds, attacks harder, lets CRAFT try, and
+branches with the rest of the time. Each engine's candidate goes through the gate; the first that
+passes ends the run. A part of the time is reserved for the gate's check and for output.
 """
 
 import time
