@@ -1,6 +1,6 @@
 """What needs no model: names, versions, `supports`, usage errors; and it all answers at once."""
 
-import time
+import resource
 
 import pytest
 
@@ -77,13 +77,18 @@ def test_static_tables_equal_what_the_rooms_can_do():
     "argv", [["--name"], ["--version"], ["supports", "--onnx-operators"]], ids=" ".join
 )
 def test_start_up_is_quick(cli, argv):
-    # The least of several: other processes may hold the cores.
+    # Processor time of the child, the least of several: other processes may hold the cores.
     seconds = []
     for _ in range(5):
-        started = time.perf_counter()
+        started = processor_seconds_of_children()
         cli(*argv)
-        seconds.append(time.perf_counter() - started)
+        seconds.append(processor_seconds_of_children() - started)
     assert min(seconds) < START_UP_SECONDS
+
+
+def processor_seconds_of_children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 USAGE_ERRORS = {
