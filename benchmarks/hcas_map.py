@@ -25,6 +25,7 @@ import numpy as np
 from certify_table import exported_model
 
 from vnn_mondeq.bounds.check import Rejection
+from vnn_mondeq.bounds.inductive import InductiveSettings
 from vnn_mondeq.deadline import Deadline
 from vnn_mondeq.problem import Obligation
 from vnn_mondeq.query.input_set import Box
@@ -65,13 +66,14 @@ class Map:
     """Certified leaves, and how the certified part of the volume grew."""
 
     leaves: list[tuple[np.ndarray, np.ndarray, int]] = field(default_factory=list)
-    curve: list[tuple[float, float]] = field(default_factory=list)
+    curve: list[tuple[float, float, float]] = field(default_factory=list)
     certified: float = 0.0
     visited: int = 0
     refused: int = 0
     too_small: float = 0.0
     too_small_mixed: float = 0.0
     seconds: float = 0.0
+    processor: float = 0.0
 
 
 def claims(model, lower: np.ndarray, upper: np.ndarray) -> list[Obligation]:
@@ -107,8 +109,11 @@ class Mapper:
     def __init__(self, model, lower: np.ndarray, upper: np.ndarray, side: int):
         self.system = model.system
         self.solver = FixpointSolver(self.system)
-        # Regions are many and small: cutting beats semidefinite bounds.
-        self.bounds = RegionBounds(self.system, BoundSettings(semidefinite_below=0), self.solver)
+        # Regions are many and small: cutting beats better bounds (a quarter of the time).
+        settings = BoundSettings(
+            InductiveSettings(growth=0.1, rounds=30, shrinking=2), semidefinite_below=0
+        )
+        self.bounds = RegionBounds(self.system, settings, self.solver)
         self.claims = claims(model, lower, upper)
         self.side = 1.0 / side
         self.varying = np.flatnonzero(upper > lower)
@@ -116,7 +121,7 @@ class Mapper:
 
     def run(self, seconds: float) -> Map:
         found = Map()
-        began = time.perf_counter()
+        began, spent = time.perf_counter(), time.process_time()
         deadline = Deadline.after(seconds)
         level = [self.root]
         while level and not deadline.expired:
@@ -127,9 +132,10 @@ class Mapper:
                 batch = level[start : start + BATCH]
                 for here, scores in zip(batch, self._scores(batch), strict=True):
                     following += self._visit(here, scores, found)
-                found.curve.append((time.perf_counter() - began, found.certified))
+                found.seconds = time.perf_counter() - began
+                found.processor = time.process_time() - spent
+                found.curve.append((found.seconds, found.processor, found.certified))
             level = following
-        found.seconds = time.perf_counter() - began
         return found
 
     def _scores(self, batch: list[Open]) -> np.ndarray:
@@ -238,6 +244,7 @@ def record(arguments: argparse.Namespace, model, found: Map) -> dict[str, object
         "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
         "threads": os.environ.get("OPENBLAS_NUM_THREADS", "all"),
         "seconds": round(found.seconds, 1),
+        "processor_seconds": round(found.processor, 1),
         "certified": found.certified,
         "by_advisory": areas,
         "visited": found.visited,
@@ -245,7 +252,9 @@ def record(arguments: argparse.Namespace, model, found: Map) -> dict[str, object
         "refused_by_check": found.refused,
         "too_small": found.too_small,
         "too_small_with_several_advisories": found.too_small_mixed,
-        "curve": [(round(t, 2), round(part, 6)) for t, part in curve],
+        "curve_seconds_processor_certified": [
+            (round(wall, 1), round(own, 1), round(part, 6)) for wall, own, part in curve
+        ],
         **argmax_agrees(model, arguments.data),
     }
 

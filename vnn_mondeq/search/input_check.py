@@ -20,6 +20,7 @@ from vnn_mondeq.bounds.check import CheckedBox, Rejection, check_box
 from vnn_mondeq.deadline import Deadline
 from vnn_mondeq.problem import Obligation, Problem
 from vnn_mondeq.query.input_set import AbstractInputSet, HalfSpace, Intersection
+from vnn_mondeq.rounding import are_float64
 from vnn_mondeq.sdp.check import CaseJudge
 from vnn_mondeq.search.input_certificate import (
     BoxClaim,
@@ -122,8 +123,11 @@ def _cut(
 ) -> float | Rejection:
     """Puts both sides of a cut on the list."""
     cut = here.region.end
-    if not 0 <= cut.coordinate < here.lower.size:
+    # Exact types: True as an index would mean all inputs, an array as a value several cuts.
+    if type(cut.coordinate) is not int or not 0 <= cut.coordinate < here.lower.size:
         return Rejection("a cut names no input")
+    if type(cut.value) is not float:
+        return Rejection("a cut is not at a float64 number")
     # Also false for NaN.
     if not here.lower[cut.coordinate] < cut.value < here.upper[cut.coordinate]:
         return Rejection("a cut does not lie inside its region")
@@ -143,7 +147,8 @@ def _cut(
 def confirm_box(system: ImplicitSystem, part: Obligation, claim: BoxClaim) -> Bounds | Rejection:
     """The last bounds of a claim, proved on the part's proof set."""
     p = system.neurons
-    if any(side.shape != (p,) for box in claim.bounds for side in box):
+    sides = [side for box in claim.bounds for side in box]
+    if not are_float64(*sides) or any(side.shape != (p,) for side in sides):
         return Rejection("a box of a region has the wrong shape")
     proof = expanded(system, part.proof_inputs, claim)
     if proof is None:
@@ -196,7 +201,11 @@ def is_apart(inputs: AbstractInputSet, claim: Empty) -> bool:
     if isinstance(part, HalfSpace):
         return _misses(part, *box.bounds())
     direction = claim.direction
-    if direction.shape != (inputs.dimension,) or not np.all(np.isfinite(direction)):
+    if (
+        not are_float64(direction)
+        or direction.shape != (inputs.dimension,)
+        or not np.all(np.isfinite(direction))
+    ):
         return False
     least = -float(box.support(-direction[None])[0])
     most = float(part.support(direction[None])[0])

@@ -135,7 +135,8 @@ class InputSearch:
                 return self.hopeless
             children = self._children(opened)
             if children is None:
-                return Unfinished(len(waiting) + 1, -ended, "a sub-box cannot be cut further")
+                why = "a sub-box cannot be cut further"
+                return self.hopeless or Unfinished(len(waiting) + 1, -ended, why)
             for child in children:
                 heapq.heappush(waiting, (ended, next(order), child))
             if self.visited % _REPORT == 0:
