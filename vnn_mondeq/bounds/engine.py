@@ -34,7 +34,8 @@ class InductiveBox(AbstractEngine):
 
     - `settings`: how the box grows.
     - `exact_within`: rows whose strip bound misses by less than this are tried again with the
-      exact triangle LP (HiGHS); 0 switches that off. In output units.
+      exact triangle LP (HiGHS), then cases of several rows with an LP over their combinations; 0
+      switches that off. In output units.
 
     Incomplete: a query that holds may stay unproved, and nothing is ever refuted.
     """
@@ -107,7 +108,7 @@ class InductiveBox(AbstractEngine):
         rounds: tuple[BoxRound, ...],
         deadline: Deadline,
     ) -> tuple[tuple[Refutation, ...], np.ndarray]:
-        """The best single row of each case, and the margins of the cases."""
+        """The best single row of each case, or a combination, and the margins of the cases."""
         rows = obligation.rows
         box_z, box_s = (rounds[-1].upper_z, rounds[-1].upper_s) if rounds else (_EMPTY, _EMPTY)
         relaxation = StripRelaxation.of(system, projection, box_z, box_s)
@@ -130,11 +131,17 @@ class InductiveBox(AbstractEngine):
         if len(best) < len(obligation.cases):
             # A case without rows holds everywhere: nothing refutes it.
             return (), np.full(len(obligation.cases), -np.inf)
-        refutations = tuple(
+        refutations = [
             Refutation(np.equal(case, row).astype(np.float64), multipliers[row])
             for case, row in zip(obligation.cases, best, strict=True)
-        )
-        return refutations, margins[best]
+        ]
+        found = margins[best]
+        for position, case in enumerate(obligation.cases):
+            if len(case) > 1 and -self.exact_within < found[position] <= 0.0:
+                combined = _combined(obligation, case, program, relaxation, deadline)
+                if combined is not None and combined[1] > found[position]:
+                    refutations[position], found[position] = combined
+        return tuple(refutations), found
 
 
 @final
@@ -149,6 +156,25 @@ class Attempt:
     def margin(self) -> float:
         """The smallest one."""
         return float(np.min(self.margins, initial=np.inf))
+
+
+def _combined(
+    obligation: Obligation,
+    case: tuple[int, ...],
+    program: TriangleProgram,
+    relaxation: StripRelaxation,
+    deadline: Deadline,
+) -> tuple[Refutation, float] | None:
+    """The combination of a case's rows with the largest margin in the triangle relaxation."""
+    rows = np.array(case, dtype=int)
+    chosen = obligation.rows.coefficients.take(rows)
+    allowed = chosen.offset - obligation.rows.error[rows]
+    game = program.maximise_least(-chosen.on_z, -chosen.on_x, -allowed, deadline)
+    if game is None:
+        return None
+    on_z, on_x = -(game.weights @ chosen.on_z), -(game.weights @ chosen.on_x)
+    value = relaxation.row_bounds(on_z[None], on_x[None], game.multipliers[None])
+    return Refutation(game.weights, game.multipliers), float(game.weights @ allowed - value[0])
 
 
 def _nearly_refuting(

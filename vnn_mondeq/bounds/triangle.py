@@ -27,6 +27,15 @@ class TriangleOptimum:
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
+class TriangleGame:
+    """`weights (r,)` of the rows, of sum 1, and `multipliers (p,)` of their combination."""
+
+    weights: np.ndarray
+    multipliers: np.ndarray
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
 class TriangleEmpty:
     """No point satisfies the constraints.
 
@@ -67,6 +76,33 @@ class TriangleProgram:
         multipliers = np.asarray(answer.eqlin.marginals, dtype=np.float64)
         return TriangleOptimum(multipliers, x) if np.all(np.isfinite(multipliers)) else None
 
+    def maximise_least(
+        self, on_z: np.ndarray, on_x: np.ndarray, constant: np.ndarray, deadline: Deadline
+    ) -> TriangleGame | None:
+        """Maximise the least of the rows `on_z (r, p)·z + on_x (r, d)·x + constant (r,)`.
+
+        By duality of linear programs some combination of the rows has that same maximum; `None`
+        where the program has no solution, or time ran out.
+        """
+        p, count = self.system.neurons, constant.size
+        center, radius, varying, equation, right = self._equation()
+        # The least row is a further variable, the difference of two non-negative ones.
+        equation = np.hstack([equation, np.zeros((p, 2))])
+        cost = np.zeros(equation.shape[1])
+        cost[-2:] = -1.0, 1.0
+        spread = on_x[:, varying] * radius[varying]
+        least = np.tile([1.0, -1.0], (count, 1))
+        below = np.hstack([-on_z, np.zeros((count, p)), -spread, least])
+        limit = constant + on_x @ center
+        answer = self._solve(cost, equation, right, deadline, (below, limit))
+        if answer is None or answer.status != 0:
+            return None
+        weights = np.maximum(-np.asarray(answer.ineqlin.marginals[-count:]), 0.0)
+        multipliers = np.asarray(answer.eqlin.marginals, dtype=np.float64)
+        if not (np.all(np.isfinite(multipliers)) and weights.sum() > 0.0):
+            return None
+        return TriangleGame(weights / weights.sum(), multipliers / weights.sum())
+
     def _equation(
         self,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -79,8 +115,18 @@ class TriangleProgram:
         equation = np.hstack([self.system.W - np.eye(p), np.eye(p), spread])
         return center, radius, varying, equation, -offset
 
-    def _solve(self, cost: np.ndarray, equation: np.ndarray, right: np.ndarray, deadline: Deadline):
-        """scipy's result, or `None` after the deadline. Columns beyond `z, s, ξ` are `>= 0`."""
+    def _solve(
+        self,
+        cost: np.ndarray,
+        equation: np.ndarray,
+        right: np.ndarray,
+        deadline: Deadline,
+        below: tuple[np.ndarray, np.ndarray] | None = None,
+    ):
+        """scipy's result, or `None` after the deadline. Columns beyond `z, s, ξ` are `>= 0`.
+
+        `below`: further rows `matrix, limit`, at the end of the inequalities.
+        """
         from scipy.optimize import linprog
 
         if deadline.expired:
@@ -92,13 +138,16 @@ class TriangleProgram:
         triangle = np.zeros((loose.size, equation.shape[1]))
         triangle[np.arange(loose.size), loose] = 1.0 / box_z[loose]
         triangle[np.arange(loose.size), p + loose] = 1.0 / box_s[loose]
+        bound = np.ones(loose.size)
+        if below is not None:
+            triangle, bound = np.vstack([triangle, below[0]]), np.concatenate([bound, below[1]])
         extra = equation.shape[1] - 2 * p - varying
         limits = [(0.0, z) for z in box_z] + [(0.0, s) for s in box_s]
         limits += [(-1.0, 1.0)] * varying + [(0.0, None)] * extra
         return linprog(
             cost,
-            A_ub=triangle if loose.size else None,
-            b_ub=np.ones(loose.size) if loose.size else None,
+            A_ub=triangle if bound.size else None,
+            b_ub=bound if bound.size else None,
             A_eq=equation,
             b_eq=right,
             bounds=limits,

@@ -1,10 +1,12 @@
 """The robustness model as an engine: inductive box, then semidefinite bounds where that misses."""
 
+import dataclasses
 import time
 from dataclasses import dataclass, field
 from typing import final
 
 import numpy as np
+from scipy.optimize import linprog
 
 from vnn_mondeq.bounds.certificate import Refutation
 from vnn_mondeq.bounds.engine import Attempt, InductiveBox
@@ -16,7 +18,7 @@ from vnn_mondeq.result import AbstractEngine, CertificateCandidate, NoAnswer, Ou
 from vnn_mondeq.sdp.ascent import AscentSettings, ascend
 from vnn_mondeq.sdp.certificate import ShorCertificate, ShorProof, ShorRefutation
 from vnn_mondeq.sdp.phases import ScaledForm, scaled_form
-from vnn_mondeq.sdp.set_constraints import set_constraints
+from vnn_mondeq.sdp.set_constraints import SetConstraints, set_constraints
 from vnn_mondeq.sdp.shor import Evaluation, ShorDual
 from vnn_mondeq.system.implicit import ImplicitSystem
 
@@ -107,30 +109,100 @@ def bound_case(
     settings: AscentSettings,
     deadline: Deadline,
 ) -> "CaseBound | None":
-    """The semidefinite bound of one case's combined row; `None` if no start is feasible.
+    """The semidefinite bound of a case; `None` if no start is feasible.
 
-    - `weights`: of the case's rows, non-negative.
+    - `weights`: of the case's rows, non-negative, the first to try. Where they do not suffice,
+      others follow (`ROW_GAMES`).
     """
-    rows = np.array(obligation.cases[case], dtype=int)
-    combined = obligation.rows.coefficients.take(rows).combine(weights[None, :])
-    on_z, on_x, constant = form.row(-combined.on_z[0], -combined.on_x[0])
-    constant += float(-combined.offset[0] + weights @ obligation.rows.error[rows])
-    beyond = set_constraints(obligation.proof_inputs, form.center, form.half, form.varying)
-    dual = ShorDual(form.A, form.B, form.e, on_z, on_x, beyond)
-    target = -constant - AIR * (1.0 + abs(constant))
-    found = ascend(dual, target, settings, deadline)
-    if found is None:
-        return None
-    multipliers = found.best.multipliers
-    refutation = ShorRefutation(
-        weights,
-        multipliers.sigma,
-        multipliers.products,
-        beyond.multipliers(multipliers.beyond),
-        form.scale_z,
-        form.scale_s,
+    model = _CaseModel.of(obligation, form, case)
+    best = model.bound(weights, settings, deadline)
+    if best is None or weights.size == 1:
+        return best
+    steps, values = best.steps, [model.values(best.point)]
+    for _ in range(ROW_GAMES):
+        following = _best_reply(np.array(values))
+        if best.margin > 0.0 or following is None or deadline.expired:
+            break
+        found = model.bound(following, settings, deadline)
+        if found is None:
+            break
+        steps += found.steps
+        values.append(model.values(found.point))
+        best = max(best, found, key=lambda bound: bound.margin)
+    return dataclasses.replace(best, steps=steps)
+
+
+ROW_GAMES = 12
+"""Weights tried for a case of several rows. The bound is convex in the weights, and its slope there
+is what the rows are worth at the stationary point: cutting planes (Kelley 1960)."""
+
+
+def _best_reply(values: np.ndarray) -> np.ndarray | None:
+    """Weights that make the largest of the planes `values (rounds, rows)` least; `None` where even
+    that is not negative, so that no weights can succeed."""
+    rounds, rows = values.shape
+    cost = np.concatenate([np.zeros(rows), [1.0]])
+    answer = linprog(
+        cost,
+        A_ub=np.hstack([values, -np.ones((rounds, 1))]),
+        b_ub=np.zeros(rounds),
+        A_eq=np.concatenate([np.ones(rows), [0.0]])[None],
+        b_eq=[1.0],
+        bounds=[(0.0, None)] * rows + [(None, None)],
     )
-    return CaseBound(refutation, target - found.best.bound, found.best, found.steps)
+    if answer.status != 0 or answer.fun >= 0.0:
+        return None
+    weights = np.maximum(answer.x[:rows], 0.0)
+    return weights / weights.sum()
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class _CaseModel:
+    """The relaxation of a case, for any combination of its rows: `on_z (r, k)`, `on_x (r, n)` and
+    `constant (r,)` of minus the rows, their errors added."""
+
+    form: ScaledForm
+    beyond: SetConstraints
+    on_z: np.ndarray
+    on_x: np.ndarray
+    constant: np.ndarray
+
+    @classmethod
+    def of(cls, obligation: Obligation, form: ScaledForm, case: int) -> "_CaseModel":
+        rows = np.array(obligation.cases[case], dtype=int)
+        chosen = obligation.rows.coefficients.take(rows)
+        forms = [form.row(-z, -x) for z, x in zip(chosen.on_z, chosen.on_x, strict=True)]
+        on_z, on_x, constant = (np.array(part) for part in zip(*forms, strict=True))
+        beyond = set_constraints(obligation.proof_inputs, form.center, form.half, form.varying)
+        constant = constant - chosen.offset + obligation.rows.error[rows]
+        return cls(form, beyond, on_z, on_x, constant)
+
+    def values(self, point: Evaluation) -> np.ndarray:
+        """Minus the rows `(r,)` at a stationary point."""
+        return self.on_z @ point.z + self.on_x @ point.x + self.constant
+
+    def bound(
+        self, weights: np.ndarray, settings: AscentSettings, deadline: Deadline
+    ) -> "CaseBound | None":
+        form, constant = self.form, float(weights @ self.constant)
+        dual = ShorDual(
+            form.A, form.B, form.e, weights @ self.on_z, weights @ self.on_x, self.beyond
+        )
+        target = -constant - AIR * (1.0 + abs(constant))
+        found = ascend(dual, target, settings, deadline)
+        if found is None:
+            return None
+        multipliers = found.best.multipliers
+        refutation = ShorRefutation(
+            weights,
+            multipliers.sigma,
+            multipliers.products,
+            self.beyond.multipliers(multipliers.beyond),
+            form.scale_z,
+            form.scale_s,
+        )
+        return CaseBound(refutation, target - found.best.bound, found.best, found.steps)
 
 
 @final
