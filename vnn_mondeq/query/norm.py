@@ -16,6 +16,7 @@ import numpy as np
 from vnn_mondeq.errors import MismatchError
 from vnn_mondeq.query.input_set import AbstractInputSet, Box, Intersection, LqBall
 from vnn_mondeq.query.query import Case, NormBound, Query
+from vnn_mondeq.rounding import SAFETY, UNIT32, fraction_up
 
 
 @final
@@ -109,9 +110,27 @@ def _ball(bound: NormBound, network: NormNetwork, size: int) -> AbstractInputSet
             lower[position] = middle - bound.bound
             upper[position] = middle + bound.bound
         bounded = coordinates.tolist() if bound.strict else ()
-        return Box.from_fractions(lower, upper, bounded, bounded)
+        box = Box.from_fractions(lower, upper, bounded, bounded)
+        return _as_a_runtime_sees_it(box, coordinates, bound.bound)
     q = int(network.q)
     return LqBall(q, size, coordinates, network.center, bound.bound**q, bound.strict)
+
+
+def _as_a_runtime_sees_it(box: Box, coordinates: np.ndarray, radius: Fraction) -> Box:
+    """The box with the sides that proofs use moved out; membership stays exact.
+
+    In float32 `|x - c|` is rounded, and so is the bound that it is compared with: where the one is
+    read as at most the other, `|x - c|` may be `(1 + 4u) radius`. For q = 1 and 2 that is done by
+    `LqBall.widened`.
+    """
+    slack = np.zeros(box.dimension)
+    slack[coordinates] = 4.0 * UNIT32 * fraction_up(radius) * SAFETY + 2.0**-140
+    return Box(
+        np.nextafter(box.lower - slack, -np.inf),
+        np.nextafter(box.upper + slack, np.inf),
+        box.inner_lower,
+        box.inner_upper,
+    )
 
 
 def _intersect_boxes(boxes: list[Box]) -> Box:
