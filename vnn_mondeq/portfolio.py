@@ -305,6 +305,7 @@ _WEIGHT: Mapping[Reason, int] = MappingProxyType(
         Reason.OUT_OF_MEMORY: 4,
         Reason.WITNESS_REJECTED: 3,
         Reason.NO_COUNTEREXAMPLE: 1,
+        Reason.NO_ENGINE: 0,  # an engine that declines says nothing about the problem
         Reason.TIMED_OUT: 0,
     }
 )
