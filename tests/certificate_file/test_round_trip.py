@@ -4,8 +4,10 @@ import dataclasses
 import hashlib
 import inspect
 import io
+import re
 import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -100,6 +102,14 @@ def test_the_list_has_every_dataclass_of_the_certificate_modules():
     for module in modules:
         for name, cls in inspect.getmembers(module, dataclasses.is_dataclass):
             assert cls.__module__ != module.__name__ or cls in known or name in helpers, name
+
+
+def test_the_specification_lists_every_type_and_field():
+    """Raise `store.VERSION` as well when a released type changes."""
+    page = Path(__file__).resolve().parents[2] / "docs" / "certificates.md"
+    rows = re.findall(r"^\| `(\w+)` \| ([`\w ]*) ?\| ", page.read_text(), re.MULTILINE)
+    documented = {tag: fields.replace("`", "").split() for tag, fields in rows}
+    assert documented == {record.tag: list(record.fields) for record in records()}
 
 
 def deep_tree(depth: int) -> TreeCertificate:
