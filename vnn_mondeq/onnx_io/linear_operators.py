@@ -129,6 +129,8 @@ def batch_normalization(node: Node) -> Form:
     epsilon = float(node.attribute("epsilon", 1e-5))
     spread = variance + epsilon
     node.require(bool(np.all(spread > 0.0)), "variance + epsilon is not positive")
+    # Otherwise the sum cancels, and a runtime's rounding of it is not relative to the result.
+    node.require(bool(np.all(variance >= 0.0)) and epsilon >= 0.0, "the variance is negative")
     # scale / sqrt(variance + epsilon): four float64 roundings.
     factor = scale / np.sqrt(spread)
     error = 4.0 * UNIT * np.abs(factor) * SAFETY + UNDERFLOW
