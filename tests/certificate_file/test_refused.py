@@ -419,6 +419,13 @@ def test_messages_name_the_file(tmp_path):
         load_certificate(tmp_path / "bad.cert")
 
 
+def test_a_file_beyond_all_limits_is_not_read_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr("vnn_mondeq.certificate_file.store._MAX_FILE", 1000)
+    (tmp_path / "large.cert").write_bytes(bytes(5000))
+    with pytest.raises(InputError, match=r"large\.cert: it is larger than any certificate file"):
+        load_certificate(tmp_path / "large.cert")
+
+
 def test_an_empty_certificate_proves_nothing():
     problem, _ = proved("ShorCertificate")
     for certificate in (InductiveBoxCertificate(()), NothingToRefute()):

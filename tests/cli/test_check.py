@@ -164,6 +164,23 @@ def test_a_path_that_cannot_be_written_fails_before_any_work(cli, place, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_proof_that_cannot_be_written_does_not_cost_the_verdict(place, monkeypatch, capsys):
+    from vnn_mondeq import api
+    from vnn_mondeq.cli.main import main
+    from vnn_mondeq.errors import OutputError
+
+    def full(*_, **__):
+        raise OutputError("proof.cert: cannot be written: No space left on device")
+
+    monkeypatch.setattr(api, "save_certificate", full)
+    monkeypatch.chdir(place)
+    network = ["--network", "f=model.onnx"]
+    assert main(["verify", "query.vnnlib", *network, "--certificate", "other.cert"]) == 3
+    told = capsys.readouterr()
+    assert told.out == "unsat\n"
+    assert told.err == "vnn-mondeq: error: proof.cert: cannot be written: No space left on device\n"
+
+
 def test_an_old_file_is_replaced_whole(cli, place, tmp_path):
     proof = tmp_path / "proof.cert"
     proof.write_bytes(b"old" * 10**6)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import final
 
 from vnn_mondeq import __version__
-from vnn_mondeq.certificate_file.archive import FLOATS, INTEGERS, Archive, pack
+from vnn_mondeq.certificate_file.archive import FLOATS, INTEGERS, MAX_BYTES, Archive, pack
 from vnn_mondeq.certificate_file.decode import decode, numbers_needed
 from vnn_mondeq.certificate_file.encode import encode
 from vnn_mondeq.certificate_file.subject import Subject
@@ -18,6 +18,7 @@ from vnn_mondeq.result import AbstractCertificate, CheckedCertificate
 FORMAT = "vnn-mondeq certificate"
 VERSION = 1
 
+_MAX_FILE = sum(MAX_BYTES.values()) + 2**20
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _KEYS = {"format", "version", "writer", "margin", "subject", "nodes"}
 
@@ -62,11 +63,15 @@ def load_certificate(path: str | Path) -> StoredCertificate:
     **Raises** `InputError`, with the path, for whatever docs/certificates.md does not allow.
     """
     try:
-        data = Path(path).read_bytes()
+        with Path(path).open("rb") as stream:
+            data = stream.read(_MAX_FILE + 1)
+        if len(data) > _MAX_FILE:
+            raise InputError(f"it is larger than any certificate file ({_MAX_FILE} bytes)")
+        return parse_certificate(data)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-    try:
-        return parse_certificate(data)
+    except MemoryError as error:
+        raise InputError(f"{path}: does not fit into memory") from error
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
