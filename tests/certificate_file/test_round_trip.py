@@ -122,7 +122,7 @@ def deep_tree(depth: int) -> TreeCertificate:
 def test_depth_costs_no_recursion():
     depth = 10 * sys.getrecursionlimit()
     stored = parse_certificate(written(deep_tree(depth)))
-    assert stored.certificate.summary() == deep_tree(depth).summary()
+    assert f"in {depth + 1} leaves" in stored.certificate.summary()
     node, count = stored.certificate.proofs[0].trees[0], 0
     while isinstance(node.closing, Split):
         node, count = node.closing.inactive, count + 1
