@@ -65,7 +65,8 @@ def ascend(
     """Lower the bound until it is below `target`, or hopeless, or steps or time run out.
 
     Hopeless: at a central point the optimum lies at most the gap below the bound, so where even
-    that misses the target the rest of the path is not walked.
+    that misses the target the rest of the path is not walked. Without a target (minus infinity) the
+    whole path is.
 
     **Returns** `None` when no start is feasible in floating point.
 
@@ -97,7 +98,8 @@ def ascend(
         if not central and moved is not None:
             continue
         gap = weight / tau
-        if gap < settings.gap * unit or (central and best.bound - SLACK * gap >= target):
+        hopeless = central and -np.inf < target <= best.bound - SLACK * gap
+        if hopeless or gap < settings.gap * unit:
             break
         tau *= settings.growth
         at = dual.evaluate(at.multipliers, tau) or at
