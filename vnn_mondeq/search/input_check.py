@@ -150,6 +150,8 @@ def confirm_box(system: ImplicitSystem, part: Obligation, claim: BoxClaim) -> Bo
     sides = [side for box in claim.bounds for side in box]
     if not are_float64(*sides) or any(side.shape != (p,) for side in sides):
         return Rejection("a box of a region has the wrong shape")
+    if not all(np.all((side >= 0.0) & (side < np.inf)) for side in sides):
+        return Rejection("a box of a region is negative or not finite")
     proof = expanded(system, part.proof_inputs, claim)
     if proof is None:
         return Rejection("no multipliers were found for a box of a region")

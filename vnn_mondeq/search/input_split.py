@@ -9,16 +9,26 @@ from typing import final
 
 import numpy as np
 
+from vnn_mondeq.bounds.check import Rejection
 from vnn_mondeq.deadline import Deadline
 from vnn_mondeq.errors import DeadlineExceeded
 from vnn_mondeq.problem import Obligation
 from vnn_mondeq.search.input_bound import (
     BoundSettings,
+    Held,
     RegionBounds,
     Tried,
     find_empty,
 )
-from vnn_mondeq.search.input_certificate import Cut, Empty, Refuted, Region, restricted
+from vnn_mondeq.search.input_certificate import (
+    BoxClaim,
+    Cut,
+    Empty,
+    Refuted,
+    Region,
+    restricted,
+)
+from vnn_mondeq.search.input_check import Bounds, check_leaf, confirm_box
 
 _REPORT = 64
 """Sub-boxes between two reports of progress."""
@@ -71,9 +81,15 @@ class Unfinished:
 @final
 @dataclass(slots=True, eq=False)
 class _Record:
-    """A decided sub-box, with links down; becomes a `Region` at the end."""
+    """A decided sub-box, with links down; becomes a `Region` at the end.
 
-    tried: Tried | None = None
+    - `held`: bounds found for it; `confirmed`: what the check made of them, once asked.
+    - `lends`: whether leaves below use them.
+    """
+
+    part: Obligation | None = None
+    held: Held | None = None
+    confirmed: Bounds | Rejection | None = None
     lends: bool = False
     end: Refuted | Empty | None = None
     coordinate: int = -1
@@ -163,23 +179,33 @@ class InputSearch:
             self.certified += 0.5**opened.depth
             return np.inf
         part = dataclasses.replace(self.obligation, proof_inputs=inside)
-        held = None if opened.lender is None else opened.lender.tried.held
-        tried = self.bounds.attempt(part, held, deadline)
+        lender = opened.lender
+        tried = self.bounds.attempt(part, None if lender is None else lender.held, deadline)
         if tried.is_own:
-            record.tried = tried
+            record.part, record.held = part, tried.held
             self.kept += tried.held.size()
-        if tried.is_closed:
+            lender = record
+        if tried.is_closed and self._is_confirmed(part, Refuted(tried.refutations), lender):
             record.end = Refuted(tried.refutations)
             self.certified += 0.5**opened.depth
             self.kept += 8 * len(tried.refutations) * self.bounds.system.neurons
-            if not tried.is_own:
-                opened.lender.lends = True
+            lender.lends = True
             return tried.margin
         found = self._look(opened, tried, deadline)
         if found is not None:
             return found
         record.coordinate, record.value = _choose(opened, tried)
         return tried.margin
+
+    def _is_confirmed(self, part: Obligation, end: Refuted, lender: _Record) -> bool:
+        """Whether the check accepts a leaf. One that it refuses is cut: a refused leaf would cost
+        the whole certificate."""
+        system = self.bounds.system
+        if lender.confirmed is None:
+            lender.confirmed = confirm_box(system, lender.part, lender.held.claim)
+        if isinstance(lender.confirmed, Rejection):
+            return False
+        return not isinstance(check_leaf(system, part, end, None, lender.confirmed), Rejection)
 
     def _look(self, opened: _Open, tried: Tried, deadline: Deadline) -> Violation | None:
         """Evaluate the true fixpoint where the bounds are attained and in the middle."""
@@ -212,7 +238,9 @@ class InputSearch:
         if record.coordinate < 0:
             return None
         record.below, record.above = _Record(), _Record()
-        lender = record if record.tried is not None else opened.lender
+        lender = record if record.held is not None else opened.lender
+        if lender is not None and isinstance(lender.confirmed, Rejection):
+            lender = None
         below, above = opened.upper.copy(), opened.lower.copy()
         below[record.coordinate] = above[record.coordinate] = record.value
         depth = opened.depth + 1
@@ -239,8 +267,7 @@ def _finished(top: _Record) -> Region:
     while stack:
         record, ready = stack.pop()
         if record.end is not None:
-            claim = None if record.tried is None else record.tried.held.claim
-            built[id(record)] = Region(claim, record.end)
+            built[id(record)] = Region(_claim(record), record.end)
         elif ready:
             cut = Cut(
                 record.coordinate,
@@ -248,8 +275,12 @@ def _finished(top: _Record) -> Region:
                 built.pop(id(record.below)),
                 built.pop(id(record.above)),
             )
-            claim = record.tried.held.claim if record.lends else None
-            built[id(record)] = Region(claim, cut)
+            built[id(record)] = Region(_claim(record), cut)
         else:
             stack += [(record, True), (record.below, False), (record.above, False)]
     return built[id(top)]
+
+
+def _claim(record: _Record) -> BoxClaim | None:
+    """The record's box where a leaf needs it."""
+    return record.held.claim if record.lends else None
