@@ -16,13 +16,14 @@ from vnn_mondeq.errors import DeadlineExceeded
 from vnn_mondeq.progress import NullObserver
 from vnn_mondeq.query.input_set import Box
 from vnn_mondeq.result import CertificateCandidate, Reason
+from vnn_mondeq.sdp import many_inputs
 from vnn_mondeq.sdp.ascent import AscentSettings, ascend
 from vnn_mondeq.sdp.certificate import ShorCertificate, ShorRefutation
 from vnn_mondeq.sdp.check import check_shor
 from vnn_mondeq.sdp.engine import StrengthenedShor
 from vnn_mondeq.sdp.phases import scaled_form
 from vnn_mondeq.sdp.set_constraints import SetConstraints
-from vnn_mondeq.sdp.shor import Multipliers, ShorDual
+from vnn_mondeq.sdp.shor import INPUT_BARRIER, Multipliers, ShorDual
 from vnn_mondeq.statement import build_problem
 
 CENTRAL_DIFFERENCE = 1e-6
@@ -234,3 +235,22 @@ def test_settings_refuse_values_without_meaning():
         AscentSettings(growth=1.0)
     with pytest.raises(ValueError, match="tau"):
         AscentSettings(tau=0.0)
+
+
+@pytest.mark.parametrize("m", (0, 2))
+@pytest.mark.parametrize("seed", range(4))
+def test_conjugate_gradients_find_the_dense_newton_step(seed, m):
+    """More inputs than neurons, as it is used; both solve one system."""
+    dual = drawn_dual(seed, k=4, n=40, m=m)
+    for tau in (3.0, 300.0):
+        at = dual.evaluate(drawn_multipliers(seed, dual), tau)
+        gradient, hessian = dual.derivatives(at, tau)
+        system = many_inputs.NewtonSystem.of(dual, at, tau, INPUT_BARRIER)
+        rng = np.random.default_rng([83, seed])
+        assert np.allclose(system.gradient, gradient)
+        for direction in rng.normal(size=(5, gradient.size)):
+            assert np.allclose(system.times(direction), hessian @ direction)
+        step, decrement = many_inputs.many_inputs_step(dual, at, tau, INPUT_BARRIER)
+        dense = -np.linalg.solve(hessian, gradient)
+        assert np.linalg.norm(step - dense) <= 0.05 * np.linalg.norm(dense)
+        assert decrement == pytest.approx(np.sqrt(-gradient @ dense), rel=1e-3)

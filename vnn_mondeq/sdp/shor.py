@@ -32,10 +32,15 @@ from typing import final
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
+from vnn_mondeq.sdp.hessian import HessianBlocks
+from vnn_mondeq.sdp.many_inputs import many_inputs_step
 from vnn_mondeq.sdp.set_constraints import SetConstraints
 
 INPUT_BARRIER = 0.01
 """`ω` of the module docstring."""
+
+MANY_INPUTS = 100
+"""From here on the Newton system is solved by conjugate gradients (`many_inputs.py`)."""
 
 
 @final
@@ -187,20 +192,12 @@ class ShorDual:
         inverse[np.diag_indices(n)] += 1.0 / at.diagonal
 
         spread = np.diag(coupled) + tau * x * x
-        gradient = -np.concatenate(
-            [
-                spread - tau,
-                np.diag(za) + tau * z * s,
-                np.diag(zz) + tau * (z * z - z),
-                np.diag(aa) - np.diag(at.Q) + tau * (s * s - s),
-                *self._beyond_gradient(spread, x, tau),
-            ]
-        )
+        gradient = self.gradient(spread, np.diag(za), np.diag(zz), np.diag(aa), at, tau)
         scale = at.multipliers.flat()
         barrier = np.full(scale.size, INPUT_BARRIER)
         barrier[n : n + 3 * k] = 1.0
         gradient -= barrier / scale
-        blocks = _HessianBlocks(zz, za, aa, xz, xa, own, coupled, inverse, at.Q, z, s, x, tau)
+        blocks = HessianBlocks(zz, za, aa, xz, xa, own, coupled, inverse, at.Q, z, s, x, tau)
         hessian = blocks.assemble()
         if self.count:
             hessian = blocks.bordered(hessian, self.beyond)
@@ -210,17 +207,38 @@ class ShorDual:
         hessian[np.diag_indices(scale.size)] += barrier + np.maximum(gradient, 0.0)
         return gradient, hessian
 
-    def _beyond_gradient(
-        self, spread: np.ndarray, x: np.ndarray, tau: float
-    ) -> tuple[np.ndarray, ...]:
-        """Minus the gradient in `δ`, `(m,)`; nothing where there is none."""
-        if not self.count:
-            return ()
-        beyond = self.beyond
-        return (beyond.curve @ spread - tau * (beyond.linear @ x + beyond.constant),)
+    def gradient(
+        self,
+        spread: np.ndarray,
+        za: np.ndarray,
+        zz: np.ndarray,
+        aa: np.ndarray,
+        at: Evaluation,
+        tau: float,
+    ) -> np.ndarray:
+        """The gradient `(n + 3 k + m,)` of the potential less its logarithms, in the multipliers.
+
+        - `spread (n,)`: the diagonal of the neurons' part of the inverse, plus `τ ξ²`.
+        - `za`, `zz`, `aa (k,)`: the diagonals of those Gram matrices (`HessianBlocks`).
+        """
+        x, z, s = at.x, at.z, at.s
+        parts = [
+            spread - tau,
+            za + tau * z * s,
+            zz + tau * (z * z - z),
+            aa - np.diag(at.Q) + tau * (s * s - s),
+        ]
+        if self.count:
+            beyond = self.beyond
+            parts.append(beyond.curve @ spread - tau * (beyond.linear @ x + beyond.constant))
+        return -np.concatenate(parts)
 
     def newton(self, at: Evaluation, tau: float) -> tuple[np.ndarray, float] | None:
         """The Newton step `(n + 3 k + m,)` in logarithms and its decrement; `None` if it fails."""
+        if self.on_x.size >= MANY_INPUTS:
+            step = many_inputs_step(self, at, tau, INPUT_BARRIER)
+            if step is not None:
+                return step
         gradient, hessian = self.derivatives(at, tau)
         try:
             factor = cho_factor(hessian, lower=True, overwrite_a=True, check_finite=False)
@@ -231,83 +249,3 @@ class ShorDual:
         if not np.isfinite(decrease):
             return None
         return step, float(np.sqrt(max(decrease, 0.0)))
-
-
-@final
-@dataclass(frozen=True, slots=True, eq=False)
-class _HessianBlocks:
-    """Gram matrices of the inverse quadratic part in the directions that the constraints use.
-
-    `zz, za, aa (k, k)`, `xz, xa (n, k)`: between `ẑ_i` (z), the gradient of `ŝ_i` (a), `ξ_j` (x).
-    `own (n, k)`: `X⁻¹Bᵀ`; `coupled (n, n)`: input block of the inverse less `inverse = X⁻¹`.
-    `z, s, x`: values at the stationary point.
-    """
-
-    zz: np.ndarray
-    za: np.ndarray
-    aa: np.ndarray
-    xz: np.ndarray
-    xa: np.ndarray
-    own: np.ndarray
-    coupled: np.ndarray
-    inverse: np.ndarray
-    Q: np.ndarray
-    z: np.ndarray
-    s: np.ndarray
-    x: np.ndarray
-    tau: float
-
-    def assemble(self) -> np.ndarray:
-        """The Hessian in `(σ, t, ρ, ν)`, without the logarithms of the multipliers."""
-        n, k = self.xz.shape
-        inputs, t, rho, nu = (
-            slice(0, n),
-            slice(n, n + k),
-            slice(n + k, n + 2 * k),
-            slice(n + 2 * k, n + 3 * k),
-        )
-        zz, za, aa, xz, xa, tau = self.zz, self.za, self.aa, self.xz, self.xa, self.tau
-        z, s = self.z, self.s
-        mid_z, mid_s, x = z - 0.5, s - 0.5, self.x[:, None]
-        H = np.empty((n + 3 * k, n + 3 * k))
-        # log det of the whole minus log det X, and twice tau times the Gram of the residuals
-        H[inputs, inputs] = self.coupled * (self.coupled + 2.0 * self.inverse)
-        H[inputs, inputs] += 2.0 * tau * (x * self.x) * (self.coupled + self.inverse)
-        H[inputs, t] = xz * xa + tau * x * (xz * s + xa * z)
-        H[inputs, rho] = xz * xz + 2.0 * tau * x * xz * mid_z
-        H[inputs, nu] = xa * xa - self.own * self.own + 2.0 * tau * x * xa * mid_s
-        H[t, t] = 0.5 * (zz * aa + za * za.T) + 0.5 * tau * (
-            zz * np.outer(s, s) + za * np.outer(s, z) + za.T * np.outer(z, s) + aa * np.outer(z, z)
-        )
-        H[t, rho] = zz * za.T + tau * (zz * s[:, None] + za.T * z[:, None]) * mid_z
-        H[t, nu] = za * aa + tau * (za * s[:, None] + aa * z[:, None]) * mid_s
-        H[rho, rho] = zz * zz + 2.0 * tau * zz * np.outer(mid_z, mid_z)
-        H[rho, nu] = za * za + 2.0 * tau * za * np.outer(mid_z, mid_s)
-        H[nu, nu] = aa * aa - self.Q * self.Q + 2.0 * tau * aa * np.outer(mid_s, mid_s)
-        for row, column in ((t, inputs), (rho, inputs), (nu, inputs), (rho, t), (nu, t), (nu, rho)):
-            H[row, column] = H[column, row].T
-        return H
-
-    def bordered(self, hessian: np.ndarray, beyond: SetConstraints) -> np.ndarray:
-        """The Hessian with the rows of `δ` below: their forms are combinations of those of `σ`,
-        except for the linear parts, which only the residuals see."""
-        tau, x = self.tau, self.x
-        s, z = self.s, self.z
-        tilt = beyond.curve * x - 0.5 * beyond.linear
-        whole = self.coupled + self.inverse
-        straight = self.coupled * (self.coupled + 2.0 * self.inverse)
-        curved = [
-            straight,
-            self.xz * self.xa,
-            self.xz * self.xz,
-            self.xa * self.xa - self.own * self.own,
-        ]
-        pulled = [
-            2.0 * tau * whole * x,
-            tau * (self.xz * s + self.xa * z),
-            2.0 * tau * self.xz * (z - 0.5),
-            2.0 * tau * self.xa * (s - 0.5),
-        ]
-        rows = np.hstack([beyond.curve @ a + tilt @ b for a, b in zip(curved, pulled, strict=True)])
-        corner = beyond.curve @ straight @ beyond.curve.T + 2.0 * tau * tilt @ whole @ tilt.T
-        return np.block([[hessian, rows.T], [rows, corner]])
