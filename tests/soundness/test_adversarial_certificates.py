@@ -38,6 +38,7 @@ from vnn_mondeq.sdp.engine import StrengthenedShor
 from vnn_mondeq.sdp.lipschitz_engine import LipschitzEngine
 from vnn_mondeq.search.certificate import Node, Split, TreeCertificate, TreeProof
 from vnn_mondeq.search.engine import PhaseBranching
+from vnn_mondeq.search.input_engine import InputBranching
 from vnn_mondeq.statement import build_problem
 from vnn_mondeq.system.implicit import dense_system
 
@@ -48,6 +49,7 @@ ENGINES = {
     "search": PhaseBranching(),
     "lipschitz": LipschitzEngine(),
     "ellipsoid": EllipsoidEngine(),
+    "split": InputBranching(),
 }
 KINDS = ("plain", "integer", "feed_forward", "strongly", "mixed")
 
