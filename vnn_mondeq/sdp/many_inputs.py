@@ -26,7 +26,7 @@ from vnn_mondeq.sdp.set_constraints import SetConstraints
 if TYPE_CHECKING:
     from vnn_mondeq.sdp.shor import Evaluation, ShorDual
 
-RELATIVE = 1e-3
+RELATIVE = 1e-2
 """Residual at which the conjugate gradients stop, in the preconditioner's norm."""
 
 ITERATIONS = 150
