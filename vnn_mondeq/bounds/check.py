@@ -22,8 +22,9 @@ is strictly below `Z_k` (it is 0, or the branch `s_k = 0` applies), and where `Z
 the support function of `X'`, `max(h_X(w), w·x₀)`, so `x₀` need not lie in `X`.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import TypeVar, final
 
 import numpy as np
 
@@ -59,16 +60,29 @@ def check_inductive_box(
 
     **Raises** `DeadlineExceeded`.
     """
-    if len(certificate.proofs) != len(problem.obligations):
-        return Rejection(
-            f"{len(certificate.proofs)} proofs for {len(problem.obligations)} obligations"
-        )
+    return smallest_margin(problem, certificate.proofs, _check_obligation, deadline)
+
+
+Proof = TypeVar("Proof")
+
+
+def smallest_margin(
+    problem: Problem,
+    proofs: Sequence[Proof],
+    check_one: Callable[[ImplicitSystem, Obligation, Proof, Deadline], float | Rejection],
+    deadline: Deadline,
+) -> float | Rejection:
+    """Check one proof for each obligation, in order; the least margin, or the first rejection.
+
+    For every checker of certificates that hold one proof for each obligation. `check_one` returns
+    a positive margin or a rejection. **Raises** `DeadlineExceeded`.
+    """
+    if len(proofs) != len(problem.obligations):
+        return Rejection(f"{len(proofs)} proofs for {len(problem.obligations)} obligations")
     smallest = np.inf
-    for position, (obligation, proof) in enumerate(
-        zip(problem.obligations, certificate.proofs, strict=True)
-    ):
+    for position, (obligation, proof) in enumerate(zip(problem.obligations, proofs, strict=True)):
         deadline.check()
-        margin = _check_obligation(problem.system, obligation, proof)
+        margin = check_one(problem.system, obligation, proof, deadline)
         if isinstance(margin, Rejection):
             return Rejection(f"input set {position}: {margin.reason}")
         smallest = min(smallest, margin)
@@ -155,7 +169,7 @@ def weights_fault(case: tuple[int, ...], weights: np.ndarray) -> str | None:
 
 
 def _check_obligation(
-    system: ImplicitSystem, obligation: Obligation, proof: ObligationProof
+    system: ImplicitSystem, obligation: Obligation, proof: ObligationProof, deadline: Deadline
 ) -> float | Rejection:
     if len(proof.refutations) != len(obligation.cases):
         return Rejection(f"{len(proof.refutations)} refutations for {len(obligation.cases)} cases")

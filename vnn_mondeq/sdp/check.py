@@ -31,6 +31,7 @@ from vnn_mondeq.bounds.check import (
     Rejection,
     check_box,
     refutation_margin,
+    smallest_margin,
     weights_fault,
 )
 from vnn_mondeq.deadline import Deadline
@@ -49,19 +50,7 @@ def check_shor(
 
     **Raises** `DeadlineExceeded`.
     """
-    if len(certificate.proofs) != len(problem.obligations):
-        return Rejection(
-            f"{len(certificate.proofs)} proofs for {len(problem.obligations)} obligations"
-        )
-    smallest = np.inf
-    for position, (obligation, proof) in enumerate(
-        zip(problem.obligations, certificate.proofs, strict=True)
-    ):
-        margin = _check_obligation(problem.system, obligation, proof, deadline)
-        if isinstance(margin, Rejection):
-            return Rejection(f"input set {position}: {margin.reason}")
-        smallest = min(smallest, margin)
-    return float(smallest)
+    return smallest_margin(problem, certificate.proofs, _check_obligation, deadline)
 
 
 def _check_obligation(

@@ -5,7 +5,7 @@ from typing import final
 
 import numpy as np
 
-from vnn_mondeq.bounds.check import CheckedBox, Rejection, check_box
+from vnn_mondeq.bounds.check import CheckedBox, Rejection, check_box, smallest_margin
 from vnn_mondeq.deadline import Deadline
 from vnn_mondeq.problem import Obligation, Problem
 from vnn_mondeq.rounding import SAFETY, UNDERFLOW, norm_up, product_error
@@ -37,18 +37,7 @@ def check_lipschitz(
 
     **Raises** `DeadlineExceeded`.
     """
-    if len(certificate.proofs) != len(problem.obligations):
-        return Rejection(
-            f"{len(certificate.proofs)} proofs for {len(problem.obligations)} obligations"
-        )
-    smallest = np.inf
-    pairs = zip(problem.obligations, certificate.proofs, strict=True)
-    for position, (obligation, proof) in enumerate(pairs):
-        margin = _check_obligation(problem.system, obligation, proof, deadline)
-        if isinstance(margin, Rejection):
-            return Rejection(f"input set {position}: {margin.reason}")
-        smallest = min(smallest, margin)
-    return float(smallest)
+    return smallest_margin(problem, certificate.proofs, _check_obligation, deadline)
 
 
 def _check_obligation(

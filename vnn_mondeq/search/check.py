@@ -17,6 +17,7 @@ from vnn_mondeq.bounds.check import (
     check_box,
     round_fault,
     round_follows,
+    smallest_margin,
 )
 from vnn_mondeq.deadline import Deadline
 from vnn_mondeq.problem import Obligation, Problem
@@ -32,19 +33,7 @@ def check_tree(
 
     Infinite where every leaf is vacant. **Raises** `DeadlineExceeded`.
     """
-    if len(certificate.proofs) != len(problem.obligations):
-        return Rejection(
-            f"{len(certificate.proofs)} proofs for {len(problem.obligations)} obligations"
-        )
-    smallest = np.inf
-    for position, (obligation, proof) in enumerate(
-        zip(problem.obligations, certificate.proofs, strict=True)
-    ):
-        margin = _check_obligation(problem.system, obligation, proof, deadline)
-        if isinstance(margin, Rejection):
-            return Rejection(f"input set {position}: {margin.reason}")
-        smallest = min(smallest, margin)
-    return float(smallest)
+    return smallest_margin(problem, certificate.proofs, _check_obligation, deadline)
 
 
 def _check_obligation(

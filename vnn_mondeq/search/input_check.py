@@ -16,7 +16,7 @@ from typing import final
 
 import numpy as np
 
-from vnn_mondeq.bounds.check import CheckedBox, Rejection, check_box
+from vnn_mondeq.bounds.check import CheckedBox, Rejection, check_box, smallest_margin
 from vnn_mondeq.deadline import Deadline
 from vnn_mondeq.problem import Obligation, Problem
 from vnn_mondeq.query.input_set import AbstractInputSet, HalfSpace, Intersection
@@ -42,19 +42,7 @@ def check_input_split(
 
     Infinite where every leaf is empty. **Raises** `DeadlineExceeded`.
     """
-    if len(certificate.trees) != len(problem.obligations):
-        return Rejection(
-            f"{len(certificate.trees)} trees for {len(problem.obligations)} obligations"
-        )
-    smallest = np.inf
-    for position, (obligation, tree) in enumerate(
-        zip(problem.obligations, certificate.trees, strict=True)
-    ):
-        margin = _check_tree(problem.system, obligation, tree, deadline)
-        if isinstance(margin, Rejection):
-            return Rejection(f"input set {position}: {margin.reason}")
-        smallest = min(smallest, margin)
-    return float(smallest)
+    return smallest_margin(problem, certificate.trees, _check_tree, deadline)
 
 
 @final
