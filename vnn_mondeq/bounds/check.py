@@ -22,9 +22,8 @@ is strictly below `Z_k` (it is 0, or the branch `s_k = 0` applies), and where `Z
 the support function of `X'`, `max(h_X(w), w·x₀)`, so `x₀` need not lie in `X`.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar, final
+from typing import final
 
 import numpy as np
 
@@ -34,19 +33,12 @@ from vnn_mondeq.bounds.certificate import (
     ObligationProof,
     Refutation,
 )
+from vnn_mondeq.bounds.rejection import Rejection, smallest_margin
 from vnn_mondeq.deadline import Deadline
 from vnn_mondeq.problem import Obligation, Problem
 from vnn_mondeq.query.input_set import AbstractInputSet
 from vnn_mondeq.rounding import SAFETY, UNDERFLOW, are_float64, gamma, norm_up
 from vnn_mondeq.system.implicit import ImplicitSystem
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """Why a certificate was not confirmed."""
-
-    reason: str
 
 
 def check_inductive_box(
@@ -61,32 +53,6 @@ def check_inductive_box(
     **Raises** `DeadlineExceeded`.
     """
     return smallest_margin(problem, certificate.proofs, _check_obligation, deadline)
-
-
-Proof = TypeVar("Proof")
-
-
-def smallest_margin(
-    problem: Problem,
-    proofs: Sequence[Proof],
-    check_one: Callable[[ImplicitSystem, Obligation, Proof, Deadline], float | Rejection],
-    deadline: Deadline,
-) -> float | Rejection:
-    """Check one proof for each obligation, in order; the least margin, or the first rejection.
-
-    For every checker of certificates that hold one proof for each obligation. `check_one` returns
-    a positive margin or a rejection. **Raises** `DeadlineExceeded`.
-    """
-    if len(proofs) != len(problem.obligations):
-        return Rejection(f"{len(proofs)} proofs for {len(problem.obligations)} obligations")
-    smallest = np.inf
-    for position, (obligation, proof) in enumerate(zip(problem.obligations, proofs, strict=True)):
-        deadline.check()
-        margin = check_one(problem.system, obligation, proof, deadline)
-        if isinstance(margin, Rejection):
-            return Rejection(f"input set {position}: {margin.reason}")
-        smallest = min(smallest, margin)
-    return float(smallest)
 
 
 @final

@@ -27,6 +27,8 @@ class AscentSettings:
     - `centred`: Newton decrement at which a point counts as central.
     - `reach`: largest change of a logarithm in one step.
     - `gap`: stop once the gap is below this, for an objective of unit norm.
+    - `certainty`: how small the gap must be, relative to what the bound misses, before the path is
+      left as hopeless; below 1. The smaller, the better the last point tells what to branch on.
     - `steps`: limit of Newton steps.
     - `scales`: uniform multipliers tried as starts.
     """
@@ -36,11 +38,12 @@ class AscentSettings:
     centred: float = 3.0
     reach: float = 4.0
     gap: float = 1e-3
+    certainty: float = 0.7
     steps: int = 80
     scales: tuple[float, ...] = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
 
     def __post_init__(self) -> None:
-        for name in ("tau", "centred", "reach", "gap", "steps"):
+        for name in ("tau", "centred", "reach", "gap", "certainty", "steps"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"AscentSettings.{name} must be positive")
         if not self.growth > 1.0:
@@ -98,7 +101,8 @@ def ascend(
         if not central and moved is not None:
             continue
         gap = weight / tau
-        hopeless = central and -np.inf < target <= best.bound - SLACK * gap
+        miss = settings.certainty * (best.bound - target)
+        hopeless = central and SLACK * gap <= miss < np.inf
         if hopeless or gap < settings.gap * unit:
             break
         tau *= settings.growth

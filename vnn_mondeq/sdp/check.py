@@ -31,9 +31,9 @@ from vnn_mondeq.bounds.check import (
     Rejection,
     check_box,
     refutation_margin,
-    smallest_margin,
     weights_fault,
 )
+from vnn_mondeq.bounds.rejection import smallest_margin
 from vnn_mondeq.deadline import Deadline
 from vnn_mondeq.problem import Obligation, Problem
 from vnn_mondeq.rounding import SAFETY, UNDERFLOW, are_float64, gamma, norm_up

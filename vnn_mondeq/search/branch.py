@@ -8,6 +8,7 @@ from typing import final
 import numpy as np
 
 from vnn_mondeq.bounds.certificate import BoxRound, Refutation
+from vnn_mondeq.bounds.check import CheckedBox, ProofInputs
 from vnn_mondeq.bounds.relaxation import AbstractProjection, StripRelaxation, dual_bounds
 from vnn_mondeq.bounds.triangle import TriangleOptimum, TriangleProgram
 from vnn_mondeq.deadline import Deadline
@@ -15,12 +16,18 @@ from vnn_mondeq.errors import DeadlineExceeded
 from vnn_mondeq.problem import Obligation
 from vnn_mondeq.progress import AbstractObserver
 from vnn_mondeq.sdp.ascent import AscentSettings
+from vnn_mondeq.sdp.check import CaseJudge
 from vnn_mondeq.sdp.engine import AIR, CaseBound, bound_case
 from vnn_mondeq.sdp.phases import scaled_form
 from vnn_mondeq.search.certificate import Closing, Node, Split, Vacant
 from vnn_mondeq.system.affine import Coefficients
 from vnn_mondeq.system.implicit import ImplicitSystem
 from vnn_mondeq.system.solve import FixpointSolver
+
+THIN = 1e-7
+"""A phase is decided by a hair-thin triangle, this part of the largest bound, and not by a bound of
+zero: at zero the neuron would be eliminated, and with it the sign of what remains (`z_i >= 0` of an
+active neuron, `s_i >= 0` of an inactive one), which a relaxation over the whole input set needs."""
 
 
 @final
@@ -65,13 +72,17 @@ class Unfinished:
 @final
 @dataclass(slots=True, eq=False)
 class _Open:
-    """A node on the list: its box, where it hangs, and its share of the tree (`2 ** -depth`)."""
+    """A node on the list: its box, where it hangs, and its share of the tree (`2 ** -depth`).
+
+    `fixed`: neurons whose phase was decided on the way here.
+    """
 
     box_z: np.ndarray
     box_s: np.ndarray
     parent: "_Record | None"
     is_active: bool
     share: float
+    fixed: frozenset[int]
 
 
 @final
@@ -93,6 +104,7 @@ class PhaseSearch:
 
     system: ImplicitSystem
     obligation: Obligation
+    inputs: ProofInputs
     projection: AbstractProjection
     settings: BranchSettings
     solver: FixpointSolver
@@ -113,7 +125,7 @@ class PhaseSearch:
         """
         order = itertools.count()
         waiting: list[tuple[float, int, _Open]] = []
-        heapq.heappush(waiting, (0.0, next(order), _Open(*root, None, False, 1.0)))
+        heapq.heappush(waiting, (0.0, next(order), _Open(*root, None, False, 1.0, frozenset())))
         top: _Record | None = None
         count, closed = 0, 0.0
         while waiting:
@@ -148,8 +160,10 @@ class PhaseSearch:
         last = record.rounds[-1] if record.rounds else None
         box_z = (opened.box_z if last is None else last.upper_z).copy()
         box_s = (opened.box_s if last is None else last.upper_s).copy()
-        (box_s if is_active else box_z)[record.neuron] = 0.0
-        return _Open(box_z, box_s, record, is_active, 0.5 * opened.share)
+        decided = box_s if is_active else box_z
+        decided[record.neuron] = THIN * float(np.max(decided))
+        fixed = opened.fixed | {record.neuron}
+        return _Open(box_z, box_s, record, is_active, 0.5 * opened.share, fixed)
 
     def _visit(
         self, case: int, weights: np.ndarray, opened: _Open, deadline: Deadline
@@ -168,19 +182,28 @@ class PhaseSearch:
             return _Record(rounds, linear), margin
         lower, upper = self.obligation.proof_inputs.bounds()
         form = scaled_form(self.system, lower, upper, box_z, box_s)
-        if form.e.size == 0:
+        undecided = form.elimination.undecided
+        free = np.array([neuron not in opened.fixed for neuron in undecided], dtype=bool)
+        if not np.any(free):
             return self._decided(case, rounds, linear, (box_z, box_s), deadline)
         found = bound_case(self.obligation, form, case, weights, self.settings.ascent, deadline)
         if found is None:
-            return _Record(rounds, neuron=_widest(box_z, box_s)), margin
-        if found.margin > 0.0:
+            areas = (box_z * box_s)[undecided] * free
+            return _Record(rounds, neuron=int(undecided[np.argmax(areas)])), margin
+        if found.margin > 0.0 and self._confirmed(case, found, box_z, box_s):
             return _Record(rounds, found.refutation), found.margin
         x = form.center.copy()
         x[form.varying] += form.half[form.varying] * np.clip(found.point.x, -1.0, 1.0)
         if self._violates(case, x):
             return Violation(x)
-        neuron = int(form.elimination.undecided[_most_violated(found)])
+        neuron = int(undecided[_most_violated(found, free)])
         return _Record(rounds, neuron=neuron), found.margin
+
+    def _confirmed(self, case: int, found: CaseBound, box_z: np.ndarray, box_s: np.ndarray) -> bool:
+        """Whether the check will confirm a leaf: hair-thin triangles make the plain float64 bound
+        unreliable, and one refused leaf would spoil the whole tree."""
+        judge = CaseJudge(self.system, self.obligation, CheckedBox(self.inputs, box_z, box_s))
+        return isinstance(judge.margin(self.obligation.cases[case], found.refutation), float)
 
     def _decided(
         self,
@@ -197,15 +220,14 @@ class PhaseSearch:
         """
         weights = strip.weights
         combined = self._combined(case, weights)
-        program = TriangleProgram(self.system, self.obligation.proof_inputs.bounds(), box)
+        exact = (_without_thin(box[0]), _without_thin(box[1]))
+        program = TriangleProgram(self.system, self.obligation.proof_inputs.bounds(), exact)
         optimum = program.maximise(-combined.on_z[0], -combined.on_x[0], deadline)
         if optimum is None:
             return _Record(rounds), -np.inf
         if isinstance(optimum, TriangleOptimum):
-            multipliers, margin = (
-                optimum.multipliers,
-                self._margin(case, weights, optimum.multipliers, box),
-            )
+            multipliers = optimum.multipliers
+            margin = self._margin(case, weights, multipliers, box)
         else:
             # Emptiness: any multiple of its multipliers may be added to those of the row.
             multipliers, margin = self._empty(case, strip, optimum.multipliers, box)
@@ -292,20 +314,21 @@ class PhaseSearch:
         return bool(np.all(rows.on_z @ z + rows.on_x @ point[0] + rows.offset < 0.0))
 
 
-def _widest(box_z: np.ndarray, box_s: np.ndarray) -> int:
-    """The undecided neuron with the largest triangle."""
-    return int(np.argmax(box_z * box_s))
+def _without_thin(upper: np.ndarray) -> np.ndarray:
+    """The bounds with hair-thin ones set to zero."""
+    return np.where(upper <= 2.0 * THIN * float(np.max(upper, initial=0.0)), 0.0, upper)
 
 
-def _most_violated(found: CaseBound) -> int:
-    """The neuron whose complementarity the relaxation's solution violates at the highest price.
+def _most_violated(found: CaseBound, free: np.ndarray) -> int:
+    """The free neuron whose complementarity the relaxation violates at the highest price.
 
     At the stationary point `ẑ_i ŝ_i` should vanish; its multiplier `t_i` is the price of that.
     """
     point = found.point
     k = point.z.size
     t = point.multipliers.products[:k]
-    return int(np.argmax((t + 1e-6) * np.clip(point.z, 0.0, 1.0) * np.clip(point.s, 0.0, 1.0)))
+    violation = np.clip(point.z, 0.0, 1.0) * np.clip(point.s, 0.0, 1.0)
+    return int(np.argmax(np.where(free, (t + 1e-6) * violation, -1.0)))
 
 
 def _finished(top: _Record) -> Node:

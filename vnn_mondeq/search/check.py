@@ -17,8 +17,8 @@ from vnn_mondeq.bounds.check import (
     check_box,
     round_fault,
     round_follows,
-    smallest_margin,
 )
+from vnn_mondeq.bounds.rejection import smallest_margin
 from vnn_mondeq.deadline import Deadline
 from vnn_mondeq.problem import Obligation, Problem
 from vnn_mondeq.sdp.check import CaseJudge

@@ -6,6 +6,7 @@ from typing import final
 
 import numpy as np
 
+from vnn_mondeq.bounds.check import ProofInputs
 from vnn_mondeq.bounds.engine import InductiveBox
 from vnn_mondeq.bounds.relaxation import project
 from vnn_mondeq.deadline import Deadline
@@ -89,6 +90,7 @@ class PhaseBranching(AbstractEngine):
         search = PhaseSearch(
             system,
             obligation,
+            _proof_inputs(obligation, attempt.proof.anchor),
             project(system, obligation.proof_inputs),
             self.settings,
             FixpointSolver(system),
@@ -109,6 +111,13 @@ class PhaseBranching(AbstractEngine):
                 return NoAnswer(reason, detail)
             trees[case] = ended
         return TreeProof(attempt.proof, tuple(trees))
+
+
+def _proof_inputs(obligation: Obligation, anchor: np.ndarray) -> ProofInputs:
+    """As the check forms them."""
+    lower, upper = obligation.proof_inputs.bounds()
+    magnitude = np.maximum(np.maximum(np.abs(lower), np.abs(upper)), np.abs(anchor))
+    return ProofInputs(obligation.proof_inputs, anchor, magnitude)
 
 
 @final

@@ -16,7 +16,8 @@ from typing import final
 
 import numpy as np
 
-from vnn_mondeq.bounds.check import CheckedBox, Rejection, check_box, smallest_margin
+from vnn_mondeq.bounds.check import CheckedBox, Rejection, check_box
+from vnn_mondeq.bounds.rejection import smallest_margin
 from vnn_mondeq.deadline import Deadline
 from vnn_mondeq.problem import Obligation, Problem
 from vnn_mondeq.query.input_set import AbstractInputSet, HalfSpace, Intersection
