@@ -28,7 +28,7 @@ class AscentSettings:
     - `reach`: largest change of a logarithm in one step.
     - `gap`: stop once the gap is below this, for an objective of unit norm.
     - `certainty`: how small the gap must be, relative to what the bound misses, before the path is
-      left as hopeless; below 1. The smaller, the better the last point tells what to branch on.
+      left as hopeless; 1 or less. The smaller, the better the last point tells what to branch on.
     - `steps`: limit of Newton steps.
     - `scales`: uniform multipliers tried as starts.
     """
@@ -38,7 +38,7 @@ class AscentSettings:
     centred: float = 3.0
     reach: float = 4.0
     gap: float = 1e-3
-    certainty: float = 0.7
+    certainty: float = 1.0
     steps: int = 80
     scales: tuple[float, ...] = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
 
