@@ -38,8 +38,8 @@ class BranchSettings:
     - `rounds`: tightening rounds at each node.
     - `nodes`: limit of nodes for one case.
     - `megabytes`: limit on the multipliers that one tree may hold (they are its certificate).
-    - `ascent`: how each node's semidefinite bound is found. Fewer steps than at a root: a bound that
-      takes many more is cheaper found by branching.
+    - `ascent`: how each node's semidefinite bound is found. Fewer steps than at a root: a bound
+      that takes many more is cheaper found by branching.
     """
 
     rounds: int = 2
