@@ -3,8 +3,8 @@
     python benchmarks/scaling_plot.py [--records benchmarks/records] [--out docs/images/scaling.png]
 
 Left: seconds an image over the number of neurons, clipped, the radius of the papers. Right: FC87
-over the radius, clipped. Points are medians, bars reach from the 10th to the 90th percentile, crosses
-are the slowest images. Needs matplotlib (the extra `plot`).
+over the radius, clipped. Points are medians, bars reach from the 10th to the 90th percentile, and
+crosses are the slowest images. Needs matplotlib (the extra `plot`).
 """
 
 import argparse
