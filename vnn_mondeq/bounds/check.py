@@ -23,7 +23,7 @@ the support function of `X'`, `max(h_X(w), w·x₀)`, so `x₀` need not lie in 
 """
 
 from dataclasses import dataclass
-from typing import final
+from typing import Self, final
 
 import numpy as np
 
@@ -64,6 +64,13 @@ class ProofInputs:
     anchor: np.ndarray
     magnitude: np.ndarray
 
+    @classmethod
+    def around(cls, proof_set: AbstractInputSet, anchor: np.ndarray) -> Self:
+        """`magnitude (d,)` bounds `|x|` on the hull; infinite where the set is unbounded."""
+        lower, upper = proof_set.bounds()
+        magnitude = np.maximum(np.maximum(np.abs(lower), np.abs(upper)), np.abs(anchor))
+        return cls(proof_set, anchor, magnitude)
+
     def support(self, directions: np.ndarray) -> np.ndarray:
         count = directions.shape[1]
         at_anchor = directions @ self.anchor
@@ -88,11 +95,9 @@ def check_box(
     fault = _shape_fault(system, proof)
     if fault is not None:
         return Rejection(fault)
-    lower, upper = obligation.proof_inputs.bounds()
-    magnitude = np.maximum(np.maximum(np.abs(lower), np.abs(upper)), np.abs(proof.anchor))
-    if not np.all(np.isfinite(magnitude)):
+    inputs = ProofInputs.around(obligation.proof_inputs, proof.anchor)
+    if not np.all(np.isfinite(inputs.magnitude)):
         return Rejection("the input set or the anchor is not bounded")
-    inputs = ProofInputs(obligation.proof_inputs, proof.anchor, magnitude)
     box_z = box_s = np.zeros(0)
     for index, claim in enumerate(proof.rounds):
         premise = (claim.upper_z, claim.upper_s) if index == 0 else (box_z, box_s)

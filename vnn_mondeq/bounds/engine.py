@@ -1,7 +1,5 @@
 """The engine of this room: one inductive box for each input set, then one bound for each row."""
 
-import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import final
 
@@ -14,13 +12,13 @@ from vnn_mondeq.bounds.certificate import (
     Refutation,
 )
 from vnn_mondeq.bounds.inductive import InductiveSettings, find_inductive_box
+from vnn_mondeq.bounds.prove_each import prove_each
 from vnn_mondeq.bounds.relaxation import AbstractProjection, StripRelaxation, project
 from vnn_mondeq.bounds.triangle import TriangleOptimum, TriangleProgram
 from vnn_mondeq.deadline import Deadline
-from vnn_mondeq.errors import DeadlineExceeded
 from vnn_mondeq.problem import Obligation, Problem
 from vnn_mondeq.progress import AbstractObserver
-from vnn_mondeq.result import AbstractEngine, CertificateCandidate, NoAnswer, Outcome, Reason
+from vnn_mondeq.result import AbstractEngine, NoAnswer, Outcome, Reason
 from vnn_mondeq.system.implicit import ImplicitSystem
 from vnn_mondeq.system.solve import FixpointSolver
 
@@ -48,28 +46,17 @@ class InductiveBox(AbstractEngine):
         return "inductive"
 
     def run(self, problem: Problem, deadline: Deadline, observer: AbstractObserver) -> Outcome:
-        began = time.perf_counter()
         observer.phase("inductive boxes")
-        proofs: list[ObligationProof] = []
-        worst = np.inf
-        try:
-            for obligation in problem.obligations:
-                deadline.check()
-                attempt = self.prove(problem.system, obligation, deadline)
-                if isinstance(attempt, NoAnswer):
-                    return Outcome(attempt, _statistics(began, worst))
-                proofs.append(attempt.proof)
-                worst = min(worst, attempt.margin)
-                observer.progress(len(proofs), len(problem.obligations))
-                if not worst > 0.0:
-                    detail = f"a case misses its proof by {-worst:.4g}"
-                    answer = NoAnswer(Reason.BOUND_TOO_LOOSE, detail)
-                    return Outcome(answer, _statistics(began, worst))
-        except DeadlineExceeded:
-            answer = NoAnswer(Reason.TIMED_OUT, "while bounding the fixpoints")
-            return Outcome(answer, _statistics(began, worst))
-        certificate = InductiveBoxCertificate(tuple(proofs))
-        return Outcome(CertificateCandidate(certificate), _statistics(began, worst))
+        late = "while bounding the fixpoints"
+        return prove_each(
+            problem, self._prove_one, InductiveBoxCertificate, deadline, observer, late
+        )
+
+    def _prove_one(
+        self, system: ImplicitSystem, obligation: Obligation, deadline: Deadline
+    ) -> tuple[ObligationProof, float] | NoAnswer:
+        attempt = self.prove(system, obligation, deadline)
+        return attempt if isinstance(attempt, NoAnswer) else (attempt.proof, attempt.margin)
 
     def prove(
         self, system: ImplicitSystem, obligation: Obligation, deadline: Deadline
@@ -192,7 +179,3 @@ def _nearly_refuting(
 def _alone(cases: tuple[tuple[int, ...], ...], row: int) -> bool:
     """Whether some case has no other row to be refuted by."""
     return any(case == (row,) for case in cases)
-
-
-def _statistics(began: float, margin: float) -> Mapping[str, float]:
-    return {"seconds": time.perf_counter() - began, "margin": margin}

@@ -4,13 +4,12 @@ No engine runs and nothing is searched for: the gate's checker reads the certifi
 """
 
 import argparse
-import math
 import sys
 
 from vnn_mondeq.cli import exit_code
 from vnn_mondeq.cli.backstop import Backstop
 from vnn_mondeq.cli.decide import load_all
-from vnn_mondeq.cli.verify import parse_network, parse_seconds, unique
+from vnn_mondeq.cli.verify import add_network_and_timeout, unique
 from vnn_mondeq.deadline import Deadline
 
 _ANSWER_SECONDS = 0.25
@@ -19,17 +18,7 @@ _ANSWER_SECONDS = 0.25
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("query", metavar="QUERY.vnnlib", help="the query that was proved")
     parser.add_argument("certificate", metavar="CERTIFICATE", help="from verify --certificate")
-    parser.add_argument(
-        "--network",
-        action="append",
-        default=[],
-        type=parse_network,
-        metavar="NAME=MODEL.onnx",
-        help="the model file of a declared network; once for each",
-    )
-    parser.add_argument(
-        "--timeout", type=parse_seconds, default=math.inf, metavar="SECONDS", help="time limit"
-    )
+    add_network_and_timeout(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

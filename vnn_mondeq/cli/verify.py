@@ -30,8 +30,8 @@ _ANSWER_SECONDS = 0.25
 answer is out and the process gone in time; a driver may count both."""
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("query", metavar="QUERY.vnnlib", help="VNN-LIB 1.0 or 2.x, may be .gz")
+def add_network_and_timeout(parser: argparse.ArgumentParser) -> None:
+    """The options that `verify` and `check` share."""
     parser.add_argument(
         "--network",
         action="append",
@@ -43,6 +43,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout", type=parse_seconds, default=math.inf, metavar="SECONDS", help="time limit"
     )
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("query", metavar="QUERY.vnnlib", help="VNN-LIB 1.0 or 2.x, may be .gz")
+    add_network_and_timeout(parser)
     parser.add_argument(
         "--serialise-assignments",
         "--assignments",

@@ -78,10 +78,8 @@ def ascend(
     Newton needs ten times the steps to lift them.
     """
     unit = float(np.linalg.norm(dual.on_z) + np.linalg.norm(dual.on_x)) or 1.0
-    tau, weight = (
-        settings.tau / unit,
-        4 * dual.e.size + INPUT_BARRIER * (dual.on_x.size + dual.count),
-    )
+    tau = settings.tau / unit
+    weight = 4 * dual.e.size + INPUT_BARRIER * (dual.on_x.size + dual.count)
     at = _best_start(dual, tau, settings)
     if at is None:
         return None

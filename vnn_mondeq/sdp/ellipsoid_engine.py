@@ -1,17 +1,15 @@
 """Certifies queries from outer ellipsoids: one for each input set, whatever the number of rows."""
 
-import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import final
 
 import numpy as np
 
+from vnn_mondeq.bounds.prove_each import prove_each
 from vnn_mondeq.deadline import Deadline
-from vnn_mondeq.errors import DeadlineExceeded
 from vnn_mondeq.problem import Obligation, Problem
 from vnn_mondeq.progress import AbstractObserver
-from vnn_mondeq.result import AbstractEngine, CertificateCandidate, NoAnswer, Outcome, Reason
+from vnn_mondeq.result import AbstractEngine, NoAnswer, Outcome, Reason
 from vnn_mondeq.sdp.ellipsoid import EllipsoidSettings, propose
 from vnn_mondeq.sdp.ellipsoid_certificate import (
     EllipsoidCertificate,
@@ -39,36 +37,30 @@ class EllipsoidEngine(AbstractEngine):
         return "ellipsoid"
 
     def run(self, problem: Problem, deadline: Deadline, observer: AbstractObserver) -> Outcome:
-        began = time.perf_counter()
         observer.phase("outer ellipsoids")
-        proofs: list[EllipsoidProof] = []
-        rows: list[RowsByOutputs] = []
+        late = "while looking for an ellipsoid"
+        return prove_each(problem, self._prove, _certificate, deadline, observer, late)
+
+    def _prove(
+        self, system: ImplicitSystem, obligation: Obligation, deadline: Deadline
+    ) -> tuple[tuple[EllipsoidProof, RowsByOutputs], float] | NoAnswer:
+        """An ellipsoid, its rows, and the smallest margin. **Raises** `DeadlineExceeded`."""
+        proposal = propose(system, obligation.proof_inputs, self.settings, deadline)
+        if isinstance(proposal, NoAnswer):
+            return proposal
+        rows = RowsByOutputs(_on_outputs(system, obligation))
+        confirmed = confirm(system, obligation.proof_inputs, proposal.proof)
+        if isinstance(confirmed, Rejection):
+            return NoAnswer(Reason.CERTIFICATE_REJECTED, confirmed.reason)
+        margins = row_margins(system, obligation, confirmed, rows.on_outputs)
         worst = np.inf
-        try:
-            for obligation in problem.obligations:
-                deadline.check()
-                proposal = propose(problem.system, obligation.proof_inputs, self.settings, deadline)
-                if isinstance(proposal, NoAnswer):
-                    return Outcome(proposal, _statistics(began, worst))
-                proofs.append(proposal.proof)
-                rows.append(RowsByOutputs(_on_outputs(problem.system, obligation)))
-                confirmed = confirm(problem.system, obligation.proof_inputs, proposal.proof)
-                if isinstance(confirmed, Rejection):
-                    answer = NoAnswer(Reason.CERTIFICATE_REJECTED, confirmed.reason)
-                    return Outcome(answer, _statistics(began, worst))
-                margins = row_margins(problem.system, obligation, confirmed, rows[-1].on_outputs)
-                for case in obligation.cases:
-                    worst = min(worst, max((margins[row] for row in case), default=-np.inf))
-                observer.progress(len(proofs), len(problem.obligations))
-                if not worst > 0.0:
-                    detail = f"a case misses its proof by {-worst:.4g}"
-                    answer = NoAnswer(Reason.BOUND_TOO_LOOSE, detail)
-                    return Outcome(answer, _statistics(began, worst))
-        except DeadlineExceeded:
-            answer = NoAnswer(Reason.TIMED_OUT, "while looking for an ellipsoid")
-            return Outcome(answer, _statistics(began, worst))
-        certificate = EllipsoidCertificate(tuple(proofs), tuple(rows))
-        return Outcome(CertificateCandidate(certificate), _statistics(began, worst))
+        for case in obligation.cases:
+            worst = min(worst, max((margins[row] for row in case), default=-np.inf))
+        return (proposal.proof, rows), float(worst)
+
+
+def _certificate(parts: tuple[tuple[EllipsoidProof, RowsByOutputs], ...]) -> EllipsoidCertificate:
+    return EllipsoidCertificate(tuple(p for p, _ in parts), tuple(rows for _, rows in parts))
 
 
 def _on_outputs(system: ImplicitSystem, obligation: Obligation) -> np.ndarray:
@@ -79,7 +71,3 @@ def _on_outputs(system: ImplicitSystem, obligation: Obligation) -> np.ndarray:
     if not outputs.size or not wanted.size:
         return np.zeros((len(wanted), len(outputs)))
     return np.linalg.lstsq(outputs.T, wanted.T, rcond=None)[0].T
-
-
-def _statistics(began: float, margin: float) -> Mapping[str, float]:
-    return {"seconds": time.perf_counter() - began, "margin": float(margin)}

@@ -4,7 +4,6 @@ The Lipschitz bound is local: over the obligation's own region (half-widths of i
 radius of its ball), with the secant slopes that an inductive box allows from the centre.
 """
 
-import time
 from dataclasses import dataclass, field
 from typing import final
 
@@ -12,11 +11,11 @@ import numpy as np
 
 from vnn_mondeq.bounds.certificate import ObligationProof
 from vnn_mondeq.bounds.engine import InductiveBox
+from vnn_mondeq.bounds.prove_each import prove_each
 from vnn_mondeq.deadline import Deadline
-from vnn_mondeq.errors import DeadlineExceeded
 from vnn_mondeq.problem import Obligation, Problem
 from vnn_mondeq.progress import AbstractObserver
-from vnn_mondeq.result import AbstractEngine, CertificateCandidate, NoAnswer, Outcome, Reason
+from vnn_mondeq.result import AbstractEngine, NoAnswer, Outcome, Reason
 from vnn_mondeq.sdp.lipschitz_certificate import (
     LipschitzCertificate,
     LipschitzProof,
@@ -49,39 +48,20 @@ class LipschitzEngine(AbstractEngine):
         return "lipschitz"
 
     def run(self, problem: Problem, deadline: Deadline, observer: AbstractObserver) -> Outcome:
-        began = time.perf_counter()
         observer.phase("Lipschitz bounds")
-        proofs: list[LipschitzProof] = []
-        worst = np.inf
-        try:
-            for obligation in problem.obligations:
-                deadline.check()
-                found = self._prove(problem.system, obligation, deadline)
-                if isinstance(found, NoAnswer):
-                    return Outcome(found, _statistics(began, worst))
-                worst = min(worst, found.margin)
-                if not worst > 0.0:
-                    detail = f"a case misses its proof by {-worst:.4g}"
-                    answer = NoAnswer(Reason.BOUND_TOO_LOOSE, detail)
-                    return Outcome(answer, _statistics(began, worst))
-                proofs.append(found.proof)
-                observer.progress(len(proofs), len(problem.obligations))
-        except DeadlineExceeded:
-            answer = NoAnswer(Reason.TIMED_OUT, "while bounding Lipschitz constants")
-            return Outcome(answer, _statistics(began, worst))
-        certificate = LipschitzCertificate(tuple(proofs))
-        return Outcome(CertificateCandidate(certificate), _statistics(began, worst))
+        late = "while bounding Lipschitz constants"
+        return prove_each(problem, self._prove, LipschitzCertificate, deadline, observer, late)
 
     def _prove(
         self, system: ImplicitSystem, obligation: Obligation, deadline: Deadline
-    ) -> "_Attempt | NoAnswer":
-        """**Raises** `DeadlineExceeded`."""
+    ) -> tuple[LipschitzProof, float] | NoAnswer:
+        """A proof and its smallest margin. **Raises** `DeadlineExceeded`."""
         region = Region.around(obligation.proof_inputs)
         if region is None:
             return NoAnswer(Reason.UNBOUNDED_INPUT)
-        box, slopes = self._slopes(system, obligation, region, deadline)
-        rows = obligation.rows.coefficients
         z = FixpointSolver(system).solve(region.center[None, :], deadline=deadline).value[0]
+        box, slopes = self._slopes(system, obligation, region, z, deadline)
+        rows = obligation.rows.coefficients
         targets = rows.on_z @ z + rows.on_x @ region.center + rows.offset - obligation.rows.error
         moving = increments(system, rows.on_z, rows.on_x, slopes).on_inputs(
             region.positions, region.radii
@@ -100,16 +80,20 @@ class LipschitzEngine(AbstractEngine):
             previous = RowMultipliers(found.refutation.sigma, found.refutation.sector)
             refutations[index] = found.refutation
         complete = tuple(refutation for refutation in refutations if refutation is not None)
-        return _Attempt(LipschitzProof(box, complete), worst)
+        return LipschitzProof(box, complete), worst
 
     def _slopes(
-        self, system: ImplicitSystem, obligation: Obligation, region: Region, deadline: Deadline
+        self,
+        system: ImplicitSystem,
+        obligation: Obligation,
+        region: Region,
+        z: np.ndarray,
+        deadline: Deadline,
     ) -> tuple[ObligationProof | None, Slopes]:
         attempt = self.boxes.prove(system, obligation, deadline)
         if isinstance(attempt, NoAnswer) or not attempt.proof.rounds:
             return None, Slopes.anywhere(system.neurons)
         last = attempt.proof.rounds[-1]
-        z = FixpointSolver(system).solve(region.center[None, :], deadline=deadline).value[0]
         v = system.W @ z + system.U @ region.center + system.b
         return attempt.proof, Slopes.from_point(last.upper_z, last.upper_s, v)
 
@@ -154,19 +138,6 @@ class LipschitzEngine(AbstractEngine):
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class _Attempt:
-    """A proof, complete where `margin` is positive."""
-
-    proof: LipschitzProof
-    margin: float
-
-
-@final
-@dataclass(frozen=True, slots=True, eq=False)
 class _Refuted:
     refutation: LipschitzRefutation | None
     margin: float
-
-
-def _statistics(began: float, margin: float) -> dict[str, float]:
-    return {"seconds": time.perf_counter() - began, "margin": margin}

@@ -90,7 +90,7 @@ class PhaseBranching(AbstractEngine):
         search = PhaseSearch(
             system,
             obligation,
-            _proof_inputs(obligation, attempt.proof.anchor),
+            ProofInputs.around(obligation.proof_inputs, attempt.proof.anchor),
             project(system, obligation.proof_inputs),
             self.settings,
             FixpointSolver(system),
@@ -111,13 +111,6 @@ class PhaseBranching(AbstractEngine):
                 return NoAnswer(reason, detail)
             trees[case] = ended
         return TreeProof(attempt.proof, tuple(trees))
-
-
-def _proof_inputs(obligation: Obligation, anchor: np.ndarray) -> ProofInputs:
-    """As the check forms them."""
-    lower, upper = obligation.proof_inputs.bounds()
-    magnitude = np.maximum(np.maximum(np.abs(lower), np.abs(upper)), np.abs(anchor))
-    return ProofInputs(obligation.proof_inputs, anchor, magnitude)
 
 
 @final
