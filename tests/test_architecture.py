@@ -21,6 +21,7 @@ LEVELS: dict[str, int] = {
     "result": 2,
     "system": 3,
     "query": 3,
+    "bench": 3,  # runs the verifier in processes; knows only the words of an answer
     "problem": 4,
     "sets": 4,
     # front ends and engines: rooms that do not see each other
@@ -68,6 +69,8 @@ THIRD_PARTY: dict[str, set[str]] = {
     "argparse": {"cli"},
     "rich": {"cli"},
     "matplotlib": {"cli"},
+    "msgspec": {"bench"},
+    "distributed": {"bench"},
 }
 """Package → rooms that may import it."""
 
