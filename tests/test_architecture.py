@@ -41,9 +41,11 @@ LEVELS: dict[str, int] = {
     "certificate_file": 9,
     "api": 10,
     "training": 6,
-    "cli": 11,
-    "__init__": 11,
-    "__main__": 12,
+    # what users do with answers: rooms that do not see each other
+    "doctor": 11,
+    "cli": 12,
+    "__init__": 12,
+    "__main__": 13,
 }
 """Room or module → level. Imports point to lower levels only."""
 
@@ -60,12 +62,14 @@ PyTorch layers, and nothing on the way to a verdict imports them."""
 THIRD_PARTY: dict[str, set[str]] = {
     "onnx": {"onnx_io", "training"},
     "onnxruntime": {"onnx_io"},
+    "packaging": {"doctor"},
     "onnxscript": {"training"},
     "onnx2torch": {"training"},
-    "torch": {"training"},
+    "torch": {"training", "doctor"},
     "sklearn": {"training"},
     "lark": {"vnnlib_io"},
-    "cvxpy": {"sdp"},
+    "cvxpy": {"sdp", "doctor"},
+    "mosek": {"doctor"},
     "argparse": {"cli"},
     "rich": {"cli"},
     "matplotlib": {"cli"},

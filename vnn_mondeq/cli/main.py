@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "robustness": "write a local robustness query",
     "export": "turn an .npz file of weights into an ONNX model",
     "train": "train a monDEQ and export it (needs the extra 'train')",
+    "doctor": "look over this installation and verify two small instances with it",
     "competition": "VNN-COMP: verify one instance and write its results file",
 }
 """Command → one line of help. The module of command `c` is `vnn_mondeq.cli.c`."""
