@@ -24,8 +24,9 @@ from typing import final
 import numpy as np
 from certify_table import IMAGES, exported_model
 
+from vnn_mondeq.bounds.attempt import Attempt
 from vnn_mondeq.bounds.check import check_box
-from vnn_mondeq.bounds.engine import Attempt, InductiveBox
+from vnn_mondeq.bounds.engine import InductiveBox
 from vnn_mondeq.deadline import Deadline
 from vnn_mondeq.problem import Obligation, Rows
 from vnn_mondeq.query.input_set import Box

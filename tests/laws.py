@@ -481,7 +481,7 @@ def solve_with(*engines: AbstractEngine) -> Callable[[RawSystem, Problem], Resul
     """The portfolio with these engines, every checker, and the stub runtime."""
     from vnn_mondeq.portfolio import Stage, run
 
-    stages = tuple(Stage(lambda engine=engine: engine) for engine in engines)
+    stages = tuple(Stage(lambda _, engine=engine: engine) for engine in engines)
 
     def solve(raw: RawSystem, problem: Problem) -> Result:
         gate = Gate(problem, "float32", lambda: StubRuntime(raw))

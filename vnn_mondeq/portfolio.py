@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import final
+from typing import TYPE_CHECKING, final
 
 import numpy as np
 
@@ -33,6 +33,9 @@ from vnn_mondeq.result import (
 )
 from vnn_mondeq.statement import unbounded_inputs
 
+if TYPE_CHECKING:
+    from vnn_mondeq.bounds.engine import InductiveBox
+
 RESERVE_SHARE = 0.1
 RESERVE_SECONDS = 2.0
 """The gate and the output get a tenth of the time limit, and no more than two seconds of it."""
@@ -46,13 +49,14 @@ UNLIMITED_ATTACK_SECONDS = 30.0
 class Stage:
     """One engine's turn.
 
-    - `make`: creates the engine (and imports its room).
+    - `make`: creates the engine (and imports its room), given the finder of inductive boxes that
+      all stages of a run share: the box is found once.
     - `share`: the part of the remaining time it may use; 1 for all.
     - `seconds`: at most this many.
     - `fewest_inputs`: the least number of inputs at which the stage pays.
     """
 
-    make: Callable[[], AbstractEngine]
+    make: Callable[["InductiveBox"], AbstractEngine]
     share: float = 1.0
     seconds: float = np.inf
     fewest_inputs: int = 0
@@ -64,65 +68,70 @@ class Stage:
         return deadline.sooner(min(self.seconds, self.share * deadline.remaining()))
 
 
-def _quick_attack() -> AbstractEngine:
+def _quick_attack(_: "InductiveBox") -> AbstractEngine:
     from vnn_mondeq.attack.pgd import ImplicitPgd
     from vnn_mondeq.attack.search import Schedule
 
     return ImplicitPgd(Schedule(rounds=1))
 
 
-def _thorough_attack() -> AbstractEngine:
+def _thorough_attack(_: "InductiveBox") -> AbstractEngine:
     from vnn_mondeq.attack.pgd import ImplicitPgd
     from vnn_mondeq.attack.search import Schedule
 
     return ImplicitPgd(Schedule(steps=80, restarts=12, rounds=6, seed=1))
 
 
-def _inductive_box() -> AbstractEngine:
+def _shared_boxes() -> "InductiveBox":
+    from vnn_mondeq.bounds.attempt import KeptAttempts
     from vnn_mondeq.bounds.engine import InductiveBox
 
     # Rows that the strips miss go to the semidefinite bounds, which are tighter and faster than
     # the triangle's linear programs.
-    return InductiveBox(exact_within=0.0)
+    return InductiveBox(exact_within=0.0, kept=KeptAttempts())
 
 
-def _inductive_box_with_programs() -> AbstractEngine:
+def _inductive_box(boxes: "InductiveBox") -> AbstractEngine:
+    return boxes
+
+
+def _inductive_box_with_programs(_: "InductiveBox") -> AbstractEngine:
     from vnn_mondeq.bounds.engine import InductiveBox
 
     return InductiveBox()
 
 
-def _semidefinite() -> AbstractEngine:
+def _semidefinite(boxes: "InductiveBox") -> AbstractEngine:
     from vnn_mondeq.sdp.engine import StrengthenedShor
 
-    return StrengthenedShor()
+    return StrengthenedShor(boxes)
 
 
-def _lipschitz() -> AbstractEngine:
+def _lipschitz(boxes: "InductiveBox") -> AbstractEngine:
     from vnn_mondeq.sdp.lipschitz_engine import LipschitzEngine
 
-    return LipschitzEngine()
+    return LipschitzEngine(boxes)
 
 
-def _search() -> AbstractEngine:
+def _search(boxes: "InductiveBox") -> AbstractEngine:
     from vnn_mondeq.search.engine import PhaseBranching
 
-    return PhaseBranching()
+    return PhaseBranching(boxes)
 
 
-def _input_search() -> AbstractEngine:
+def _input_search(_: "InductiveBox") -> AbstractEngine:
     from vnn_mondeq.search.input_engine import InputBranching
 
     return InputBranching()
 
 
-def _craft() -> AbstractEngine:
+def _craft(_: "InductiveBox") -> AbstractEngine:
     from vnn_mondeq.craft.engine import Craft
 
     return Craft()
 
 
-def _ellipsoid() -> AbstractEngine:
+def _ellipsoid(_: "InductiveBox") -> AbstractEngine:
     from vnn_mondeq.sdp.ellipsoid_engine import EllipsoidEngine
 
     return EllipsoidEngine()
@@ -206,13 +215,13 @@ def _run(
     settled = _without_engines(problem, gate, deadline, log)
     if settled is not None:
         return settled
-    work = _before_reserve(deadline)
+    work, boxes = _before_reserve(deadline), _shared_boxes()
     for turn, stage in enumerate(stages):
         if work.expired:
             break
         if problem.system.input_size < stage.fewest_inputs:
             continue
-        engine = stage.make()
+        engine = stage.make(boxes)
         observer.event("engine", name=engine.name, seconds=stage.limit(work).remaining())
         outcome = _engine_turn(engine, problem, stage.limit(work), observer)
         log.record(engine.name, turn, outcome.statistics)

@@ -11,9 +11,10 @@ from oracle import LinearOracle
 from strategies import constraint, query_of, raw_system
 from tolerances import ORACLE_RELATIVE
 
+from vnn_mondeq.bounds.attempt import Attempt, KeptAttempts
 from vnn_mondeq.bounds.certificate import BoxRound, InductiveBoxCertificate
 from vnn_mondeq.bounds.check import Rejection, check_inductive_box
-from vnn_mondeq.bounds.engine import Attempt, InductiveBox
+from vnn_mondeq.bounds.engine import InductiveBox
 from vnn_mondeq.bounds.inductive import InductiveSettings
 from vnn_mondeq.bounds.relaxation import StripRelaxation, project
 from vnn_mondeq.bounds.triangle import TriangleEmpty, TriangleProgram
@@ -180,3 +181,20 @@ def test_check_keeps_the_deadline():
     problem, attempt = attempt_for(raw, Box.from_floats(np.zeros(2), np.full(2, 0.1)))
     with pytest.raises(DeadlineExceeded):
         check_inductive_box(problem, claim_of(attempt), Deadline.after(0.0))
+
+
+def test_attempts_are_kept_by_obligation_unless_time_ended_them():
+    rng = np.random.default_rng(79)
+    box = Box.from_floats(np.array([-0.2, 0.0]), np.array([0.2, 0.3]))
+    problems = [one_row_problem(raw_system(rng, "plain", 4, 2, 1), box) for _ in range(2)]
+    engine = InductiveBox(kept=KeptAttempts())
+
+    def prove(problem, deadline):
+        return engine.prove(problem.system, problem.obligations[0], deadline)
+
+    with pytest.raises(DeadlineExceeded):
+        prove(problems[0], Deadline.after(-1.0))
+    first, second = (prove(problem, Deadline.never()) for problem in problems)
+    assert first is not second
+    assert prove(problems[0], Deadline.never()) is first
+    assert prove(problems[1], Deadline.never()) is second

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from strategies import constraint, query_of
 
+from vnn_mondeq.bounds import engine as bounds_engine
 from vnn_mondeq.deadline import Deadline
 from vnn_mondeq.errors import DeadlineExceeded
 from vnn_mondeq.gate import Gate, NothingToRefute
-from vnn_mondeq.portfolio import Stage, run
+from vnn_mondeq.portfolio import BACKENDS, Stage, run
 from vnn_mondeq.progress import NullObserver
 from vnn_mondeq.query.input_set import Box
 from vnn_mondeq.result import (
@@ -66,7 +67,7 @@ def _decide(engines, cases=None, timeout=60.0, shares=None):
     gate = Gate(problem, "float32", Relu)
     shares = shares or [1.0] * len(engines)
     stages = tuple(
-        Stage(lambda engine=engine: engine, share=share)
+        Stage(lambda _, engine=engine: engine, share=share)
         for engine, share in zip(engines, shares, strict=True)
     )
     return run(problem, gate, stages, Deadline.after(timeout), NullObserver())
@@ -205,3 +206,25 @@ def test_statistics_of_every_turn_are_kept():
     turn = Engine(lambda deadline: Outcome(NoAnswer(Reason.NOT_CONTAINED), {"steps": 3}), "craft")
     result = _decide([turn, turn])
     assert result.statistics == {"0.craft.steps": 3.0, "1.craft.steps": 3.0}
+
+
+def test_the_stages_of_a_run_share_one_inductive_box(monkeypatch):
+    """The box is found once, by whichever stage asks first, and anew in the next run."""
+    calls = []
+    search = bounds_engine.find_inductive_box
+    monkeypatch.setattr(
+        bounds_engine, "find_inductive_box", lambda *given: calls.append(1) or search(*given)
+    )
+    box = Box.from_floats(np.zeros(1), np.ones(1))
+    # Refuted by no engine and violated nowhere strictly, so that every stage has its turn.
+    cases = [(box, [constraint({0: 1.0}, 0.0)])]
+    problem = build_problem(_system(), query_of(cases, 1, 1, "float32"), "float32")
+    for run_number in (1, 2):
+        run(
+            problem,
+            Gate(problem, "float32", Relu),
+            tuple(stage for stage in BACKENDS["auto"] if stage.fewest_inputs == 0),
+            Deadline.after(20.0),
+            NullObserver(),
+        )
+        assert len(calls) == run_number

@@ -5,6 +5,7 @@ from typing import final
 
 import numpy as np
 
+from vnn_mondeq.bounds.attempt import Attempt, KeptAttempts
 from vnn_mondeq.bounds.certificate import (
     BoxRound,
     InductiveBoxCertificate,
@@ -34,12 +35,15 @@ class InductiveBox(AbstractEngine):
     - `exact_within`: rows whose strip bound misses by less than this are tried again with the
       exact triangle LP (HiGHS), then cases of several rows with an LP over their combinations; 0
       switches that off. In output units.
+    - `kept`: what was found before, for stages of one run that share this value; none: nothing is
+      remembered.
 
     Incomplete: a query that holds may stay unproved, and nothing is ever refuted.
     """
 
     settings: InductiveSettings = field(default_factory=InductiveSettings)
     exact_within: float = 1.5
+    kept: KeptAttempts | None = None
 
     @property
     def name(self) -> str:
@@ -60,11 +64,18 @@ class InductiveBox(AbstractEngine):
 
     def prove(
         self, system: ImplicitSystem, obligation: Obligation, deadline: Deadline
-    ) -> "Attempt | NoAnswer":
+    ) -> Attempt | NoAnswer:
         """Box and refutations for one obligation; `Attempt.margin` may be negative.
 
         **Raises** `DeadlineExceeded`.
         """
+        if self.kept is None:
+            return self._prove(system, obligation, deadline)
+        return self.kept.recall(obligation, lambda: self._prove(system, obligation, deadline))
+
+    def _prove(
+        self, system: ImplicitSystem, obligation: Obligation, deadline: Deadline
+    ) -> Attempt | NoAnswer:
         inputs = obligation.proof_inputs
         lower, upper = inputs.bounds()
         if not (np.all(np.isfinite(lower)) and np.all(np.isfinite(upper))):
@@ -129,20 +140,6 @@ class InductiveBox(AbstractEngine):
                 if combined is not None and combined[1] > found[position]:
                     refutations[position], found[position] = combined
         return tuple(refutations), found
-
-
-@final
-@dataclass(frozen=True, slots=True, eq=False)
-class Attempt:
-    """A proof for one obligation, complete only where all `margins` of its cases are positive."""
-
-    proof: ObligationProof
-    margins: np.ndarray
-
-    @property
-    def margin(self) -> float:
-        """The smallest one."""
-        return float(np.min(self.margins, initial=np.inf))
 
 
 def _combined(

@@ -8,8 +8,9 @@ from typing import final
 import numpy as np
 from scipy.optimize import linprog
 
+from vnn_mondeq.bounds.attempt import Attempt
 from vnn_mondeq.bounds.certificate import Refutation
-from vnn_mondeq.bounds.engine import Attempt, InductiveBox
+from vnn_mondeq.bounds.engine import InductiveBox
 from vnn_mondeq.deadline import Deadline
 from vnn_mondeq.errors import DeadlineExceeded
 from vnn_mondeq.problem import Obligation, Problem
