@@ -1,5 +1,6 @@
 # make demo   creates ./.venv with what the verifier needs, and verifies a shipped model
 # make test   the same with the tools for training and tests, then runs style checks and all tests
+# make conformance  all of vnnlib-satisfactory against the command, a process for each test
 # make clean  removes ./.venv and caches
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ BIN    := $(VENV)/bin
 DEMO_MODEL ?= onnx_models/digits_fc16.onnx
 DEMO_QUERY ?= $(firstword $(sort $(wildcard specs/digits_fc16/2.0/vnnlib/*_linf_*.vnnlib)))
 
-.PHONY: demo test check clean
+.PHONY: demo test check conformance clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vnn-mondeq inspect $(DEMO_MODEL)
@@ -21,6 +22,9 @@ test: check
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+conformance: $(VENV)/.installed-dev
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python tests/conformance/satisfactory.py $(BIN)/vnn-mondeq
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "vnn-mondeq needs Python 3.11 or newer; run: make PYTHON=python3.11 ...")'

@@ -1,0 +1,87 @@
+"""`vnnlib-satisfactory`, the standard's conformance suite: docs/conformance.md says what it finds.
+
+All its tests run here in this process, through its own command line with only the start of our
+process replaced, which takes seconds instead of more than a minute. That a process gives the same,
+in the suite's five seconds, is checked for some categories here and for all by `make conformance`.
+"""
+
+import contextlib
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conformance.satisfactory import differences, documented_counts, read_report
+
+from vnn_mondeq.cli.main import main
+
+pytest.importorskip("vnntest", reason="vnnlib-satisfactory is a dev dependency")
+
+SECONDS = 120.0
+"""Time limit for a test in this process: far from the backstop, which would end pytest."""
+
+CATEGORIES = ("network_single", "div")
+"""Run as users run them. A category is one process for the suite and one for each of its tests."""
+
+
+def in_this_process(exec_path, arguments, timeout=10, *, preserve_newlines=False):
+    """Stands for the suite's `run_solver_command`."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = main(arguments)
+        except SystemExit as stop:
+            code = stop.code
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="module")
+def whole_suite(tmp_path_factory):
+    from typer.testing import CliRunner
+    from vnntest.cli.main import app
+    from vnntest.core import runner
+
+    folder = tmp_path_factory.mktemp("suite")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)  # it writes into the current folder
+        patch.setattr(runner, "run_solver_command", in_this_process)
+        done = CliRunner().invoke(app, ["run", "--solver", "vnn-mondeq", "--timeout", str(SECONDS)])
+    assert done.exit_code == 0, done.output
+    return read_report(folder)
+
+
+def test_no_verdict_is_wrong(whole_suite):
+    assert whole_suite.having("fail") == []
+
+
+def test_the_document_says_what_the_suite_finds(whole_suite):
+    assert differences(whole_suite) == []
+
+
+def test_differences_would_be_found(whole_suite):
+    changed = dict(whole_suite.outcomes)
+    changed["relu/relu02"], changed["gemm/gemm01"] = "fail", "skip"
+    found = "\n".join(differences(type(whole_suite)(changed)))
+    assert "relu02: a wrong verdict" in found
+    assert "gemm01: no verdict, not in the table" in found
+    assert f"passed: {documented_counts()['passed'] - 2}" in found
+
+
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_a_process_gives_the_same_in_five_seconds(category, whole_suite, executable, tmp_path):
+    suite = Path(sys.executable).with_name("vnnlib-satisfactory")
+    command = [suite, "run", "--solver", executable, "--test", category, "--no-verbose"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=150)
+    found = read_report(tmp_path).outcomes
+    expected = {t: o for t, o in whole_suite.outcomes.items() if t.startswith(f"{category}/")}
+    assert found == expected
+    assert expected
+
+
+@pytest.mark.parametrize("question", ["opset", "vnnlib", "serialise-assignments"])
+def test_compliance(question, executable, tmp_path):
+    suite = Path(sys.executable).with_name("vnnlib-satisfactory")
+    command = [suite, "compliance", question, "--solver", executable]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
