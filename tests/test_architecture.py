@@ -43,6 +43,7 @@ LEVELS: dict[str, int] = {
     "training": 6,
     # what users do with answers: rooms that do not see each other
     "doctor": 11,
+    "report": 11,
     "cli": 12,
     "__init__": 12,
     "__main__": 13,
@@ -72,7 +73,8 @@ THIRD_PARTY: dict[str, set[str]] = {
     "mosek": {"doctor"},
     "argparse": {"cli"},
     "rich": {"cli"},
-    "matplotlib": {"cli"},
+    "matplotlib": {"cli", "report"},
+    "jinja2": {"report"},
     "msgspec": {"bench"},
     "distributed": {"bench"},
 }

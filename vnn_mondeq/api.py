@@ -20,10 +20,13 @@ from vnn_mondeq.query.query import Query
 from vnn_mondeq.result import AbstractCertificate, CheckedCertificate, Reason, Result, Verdict
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from vnn_mondeq.certificate_file import StoredCertificate
-    from vnn_mondeq.gate import Gate, NormReplay
+    from vnn_mondeq.gate import Gate, NormReplay, Rejection
     from vnn_mondeq.onnx_io import LoadedModel
     from vnn_mondeq.onnx_io.replay import Replay
+    from vnn_mondeq.result import Witness
 
 
 def load_model(path: str | Path) -> "LoadedModel":
@@ -134,6 +137,43 @@ def check(
     if isinstance(found, CheckedCertificate):
         return Result(Verdict.UNSAT, certificate=found)
     return Result(Verdict.UNKNOWN, Reason.CERTIFICATE_REFUSED, found.detail)
+
+
+def confirm_counterexample(
+    model: "LoadedModel",
+    query: Query,
+    x: "np.ndarray",
+    *,
+    norms: Mapping[str, LoadedNorm] | None = None,
+) -> "Witness | Rejection":
+    """Whether an input, from wherever it comes, is a counterexample; no engine runs.
+
+    **Arguments:** as `verify`; `x (d,)`: all inputs of the query flattened, in declaration order.
+
+    **Returns** the `Witness` with the outputs that onnxruntime computes, or a `Rejection` with what
+    speaks against it. `x` is rounded to the model's element type and not moved otherwise.
+
+    **Raises** as `verify`, and `InputError` for another number of inputs.
+    """
+    import numpy as np
+
+    from vnn_mondeq.gate import Rejection
+
+    gate = _gate(model, query, norms or {})
+    if x.shape != (gate.problem.system.input_size,):
+        raise InputError(
+            f"the counterexample has {x.size} inputs and the model {gate.problem.system.input_size}"
+        )
+    point = x.astype(model.dtype)
+    if not gate.is_inside(point):
+        return Rejection(Reason.WITNESS_REJECTED, "the point lies outside the input set")
+    found = gate.confirm_witness(point.astype(np.float64))
+    if isinstance(found, Rejection):
+        return found
+    confirmed = np.concatenate([found.inputs[v.name].reshape(-1) for v in query.input_variables])
+    if not np.array_equal(confirmed, point):
+        return Rejection(Reason.WITNESS_REJECTED, "one near it is, this point is not")
+    return found
 
 
 def load_certificate(path: str | Path) -> "StoredCertificate":

@@ -177,6 +177,12 @@ class Gate:
             )
         return rejection
 
+    def is_inside(self, point: np.ndarray) -> bool:
+        """Whether a point `(d,)` of the model's element type lies in the query's input set, by
+        rule 1 of the module's docstring; `confirm_witness` moves candidates into it first."""
+        wide = point.astype(np.float64)
+        return any(self._as_read(o.inputs).contains(wide) for o in self.problem.obligations)
+
     def confirm_certificate(
         self, certificate: AbstractCertificate, deadline: Deadline
     ) -> CheckedCertificate | Rejection:

@@ -8,8 +8,8 @@ OK = 0
 """A verdict was printed (sat, unsat, unknown or timed-out), or the command did its work."""
 
 REFUSED = 1
-"""`check` printed `unknown` or `timed-out`: the certificate was not confirmed. Or `doctor` found
-something that does not work."""
+"""`check` printed `unknown` or `timed-out`: the certificate was not confirmed. `show witness`
+did not confirm the counterexample that it drew. `doctor` found something that does not work."""
 
 BAD_INPUT = 2
 """Wrong usage, or a file or query that cannot be used. Nothing was written to stdout."""

@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "reach": "bound the outputs over an input set by a proved ellipsoid, and draw it",
     "lipschitz": "proved Lipschitz constants of a model, everywhere or over a query's inputs",
     "robustness": "write a local robustness query",
+    "show": "draw a counterexample (extra 'plot')",
     "export": "turn an .npz file of weights into an ONNX model",
     "train": "train a monDEQ and export it (needs the extra 'train')",
     "doctor": "look over this installation and verify two small instances with it",

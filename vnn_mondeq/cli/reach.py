@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from vnn_mondeq.cli import exit_code
+from vnn_mondeq.cli.extras import require
 from vnn_mondeq.cli.robustness import NORMS
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     from vnn_mondeq.result import NoAnswer
 
     if arguments.plot is not None:
-        _require_matplotlib()
+        require("matplotlib", "--plot", "plot")
     model = api.load_model(arguments.model)
     inputs = _input_set(arguments, model)
     pair = _pair(arguments.classes, model, inputs)
@@ -127,15 +128,6 @@ def describe(ellipsoid: "OuterEllipsoid", seconds: float) -> list[str]:
         verdict = "always the largest" if margin > 0.0 else "not proved to be always the largest"
         lines.append(f"output {best}: {verdict} (margin {margin:.6f})")
     return lines
-
-
-def _require_matplotlib() -> None:
-    from importlib.util import find_spec
-
-    from vnn_mondeq.errors import InputError
-
-    if find_spec("matplotlib") is None:
-        raise InputError("--plot needs matplotlib; install it with: pip install 'vnn-mondeq[plot]'")
 
 
 def _settings(arguments: argparse.Namespace) -> "EllipsoidSettings":
