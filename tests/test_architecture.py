@@ -17,6 +17,7 @@ LEVELS: dict[str, int] = {
     "rounding": 0,
     "progress": 0,
     "deadline": 1,
+    "definite": 1,
     "whole_file": 1,
     "result": 2,
     "system": 3,

@@ -9,7 +9,6 @@ may err (`vnn_mondeq.budget`), goes into `Rows.error`. An engine or a checker th
 The rule is `>` for strict and non-strict constraints alike.
 """
 
-import math
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -18,7 +17,7 @@ import numpy as np
 from vnn_mondeq.budget import UNITS, ModelError, bound_model_error
 from vnn_mondeq.errors import MismatchError, QueryError
 from vnn_mondeq.problem import Obligation, Problem, Rows
-from vnn_mondeq.query.input_set import AbstractInputSet, HalfSpace, Intersection
+from vnn_mondeq.query.input_set import AbstractInputSet
 from vnn_mondeq.query.query import Case, LinearConstraint, Query, Variable
 from vnn_mondeq.rounding import SAFETY, UNDERFLOW, UNIT, fraction_up, norm_up, product_error
 from vnn_mondeq.system.affine import Coefficients
@@ -69,28 +68,11 @@ def runtime_unit(query: Query, element_type: str) -> float | None:
 def certainly_empty(inputs: AbstractInputSet) -> bool:
     """Whether the set is provably empty even after its bounds have been rounded to float32.
 
-    Sees boxes with a lower bound above the upper one, and half-spaces that miss the box; other
-    empty sets are not recognised.
+    Sees boxes with a lower bound above the upper one, and half-spaces and quadratic sets that miss
+    the box; other empty sets are not recognised.
     """
-    proof_inputs = inputs.widened()
-    lower, upper = proof_inputs.bounds()
-    if np.any(lower > upper):
-        return True
-    parts = proof_inputs.parts if isinstance(proof_inputs, Intersection) else (proof_inputs,)
-    return any(isinstance(part, HalfSpace) and _misses(part, lower, upper) for part in parts)
-
-
-def _misses(half_space: HalfSpace, lower: np.ndarray, upper: np.ndarray) -> bool:
-    """Whether no point of the box `[lower, upper]` satisfies the half-space; exact rationals."""
-    least = half_space.offset
-    for position, coefficient in half_space.coefficients.items():
-        bound = float(lower[position] if coefficient > 0 else upper[position])
-        if coefficient == 0:
-            continue
-        if not math.isfinite(bound):
-            return False
-        least += coefficient * Fraction(bound)
-    return least >= 0 if half_space.strict else least > 0
+    lower, upper = inputs.widened().bounds()
+    return bool(np.any(lower > upper)) or inputs.misses(lower, upper)
 
 
 def unbounded_inputs(obligation: Obligation) -> np.ndarray:

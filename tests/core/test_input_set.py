@@ -404,3 +404,35 @@ def test_box_refuses_bounds_that_are_not_numbers_or_do_not_fit():
         Box.from_floats(np.zeros(1), np.array([np.nan]))
     with pytest.raises(ValueError):
         Box.from_floats(np.zeros(2), np.zeros(3))
+
+
+def test_widened_half_space_covers_sums_computed_in_float32(rng):
+    size = 30
+    box = Box.from_floats(np.full(size, -1.0), np.full(size, 1.0))
+    coefficients = {i: Fraction(int(c), 10) for i, c in enumerate(rng.integers(-30, 30, size)) if c}
+    half = HalfSpace(size, coefficients, Fraction(-1, 10), False)
+    wide = Intersection((box, half)).widened()
+    normal, _, _ = half.floats()
+    mistaken = 0
+    for _ in range(400):
+        point = rng.uniform(-1.0, 1.0, size)
+        # Onto the plane, then rounded: float32 cannot tell on which side it is.
+        point -= (point @ normal - 0.1) / (normal @ normal) * normal
+        point = np.clip(point, -1.0, 1.0).astype(np.float32)
+        total = np.cumsum(point * normal.astype(np.float32), dtype=np.float32)[-1]
+        if total <= np.float32(0.1):
+            mistaken += not half.contains(point.astype(np.float64))
+            assert wide.contains(point.astype(np.float64))
+    assert mistaken > 0, "no float32 reader was mistaken, so the test shows nothing"
+
+
+def test_a_half_space_widened_without_bounds_is_everything():
+    half = HalfSpace(2, {0: Fraction(1)}, Fraction(-1), False)
+    assert half.widened().contains(np.array([2.0, 0.0]))
+
+
+def test_a_strict_half_space_that_touches_the_box_misses_it():
+    half = HalfSpace(2, {0: Fraction(1), 1: Fraction(1, 3)}, Fraction(0), True)
+    lower, upper = np.zeros(2), np.ones(2)
+    assert half.misses(lower, upper)
+    assert not HalfSpace(2, half.coefficients, half.offset, False).misses(lower, upper)

@@ -10,10 +10,9 @@ from oracle import rational, smallest_eigenvalue_exceeds
 from strategies import FEEDBACKS, seeds
 from tolerances import TIGHTNESS_NORM
 
+from vnn_mondeq.definite import cholesky_defect, eigenvalue_lower_bound
 from vnn_mondeq.errors import NotMonotoneError
 from vnn_mondeq.system.monotone import (
-    cholesky_defect,
-    eigenvalue_lower_bound,
     prove_strong_monotonicity,
     spectral_norm_upper_bound,
 )

@@ -4,11 +4,12 @@
 another query); the points say what the text says.
 """
 
+import itertools
 from fractions import Fraction
 
 import numpy as np
 import pytest
-from vnnlib_io.text_oracle import query_holds
+from vnnlib_io.text_oracle import holds, query_holds
 
 from vnn_mondeq.errors import QueryError
 from vnn_mondeq.query.input_set import Box, HalfSpace, Intersection, LqBall
@@ -213,3 +214,32 @@ def test_no_assertion_at_all_is_everything():
     (case,) = parse(V1).cases
     assert case.constraints == ()
     assert case.inputs.contains(np.array([1e300, -1e300]))
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "(<= (+ (* X_0 X_0) (* 2.0 X_1 X_1)) 1.0)",  # an ellipsoid
+        "(< (* (+ X_0 X_1) (+ X_0 X_1)) 0.25)",
+        "(<= (+ (* X_0 X_0) X_1) 0.5)",
+        "(>= (* X_0 X_1) 0.25)",
+        "(>= (* X_0 X_0) 0.25)",
+        "(== (* X_0 X_0) 0.25)",
+        "(!= (* X_0 X_1) 0.25)",
+        "(or (> (* X_0 X_1) 0.5) (and (<= (* X_0 X_0) X_1) (<= Y_0 0.0)))",
+        "(<= (* X_0 X_1) (- (* 3.0 X_0 X_0) (* 0.1 X_1)))",
+    ],
+)
+def test_quadratic_constraints_on_inputs_mean_what_they_say(condition):
+    text = (
+        "(declare-const X_0 Real)(declare-const X_1 Real)(declare-const Y_0 Real)"
+        "(assert (<= X_0 1))(assert (>= X_0 -1))(assert (<= X_1 1))(assert (>= X_1 -1))"
+        f"(assert {condition})"
+    )
+    query, seen = parse(text), set()
+    values = [Fraction(n, 4) for n in range(-4, 5)] + [Fraction(0.3), Fraction(-0.7)]
+    for point in itertools.product(values, values, (Fraction(-1), Fraction(1))):
+        expected = holds(text, dict(zip(("X_0", "X_1", "Y_0"), point, strict=True)))
+        assert query_holds(query, list(point[:2]), list(point[2:])) == expected
+        seen.add(expected)
+    assert seen == {True, False}

@@ -104,7 +104,7 @@ REFUSED = {
     "equality": (GADGET + "(assert (== N 0.3))", "from above"),
     "with an output": (GADGET + "(assert (<= N Y[0]))", "from above"),
     "with an input": (GADGET + "(assert (<= N X[0,0]))", "from above"),
-    "squared": (GADGET + "(assert (<= (* N N) 0.3))", "L2 balls"),
+    "squared": (GADGET + "(assert (<= (* N N) 0.3))", "on outputs"),
 }  # fmt: skip
 
 

@@ -35,12 +35,12 @@ from vnn_mondeq.bounds.check import (
 )
 from vnn_mondeq.bounds.rejection import smallest_margin
 from vnn_mondeq.deadline import Deadline
+from vnn_mondeq.definite import cholesky_defect
 from vnn_mondeq.problem import Obligation, Problem
 from vnn_mondeq.rounding import SAFETY, UNDERFLOW, are_float64, gamma, norm_up
 from vnn_mondeq.sdp.beyond_check import BeyondTerms, beyond_terms
 from vnn_mondeq.sdp.certificate import ShorCertificate, ShorProof, ShorRefutation
 from vnn_mondeq.system.implicit import ImplicitSystem
-from vnn_mondeq.system.monotone import cholesky_defect
 
 
 def check_shor(

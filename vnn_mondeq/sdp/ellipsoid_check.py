@@ -30,6 +30,7 @@ from typing import final
 import numpy as np
 
 from vnn_mondeq.bounds import check as box_check
+from vnn_mondeq.definite import cholesky_defect
 from vnn_mondeq.problem import Obligation, Rows
 from vnn_mondeq.query.input_set import AbstractInputSet
 from vnn_mondeq.rounding import SAFETY, are_float64, gamma, norm_up, product_error
@@ -42,7 +43,6 @@ from vnn_mondeq.sdp.ellipsoid_products import Family
 from vnn_mondeq.sdp.ellipsoid_reduction import InputUnits, Reduced
 from vnn_mondeq.system.affine import Coefficients
 from vnn_mondeq.system.implicit import ImplicitSystem
-from vnn_mondeq.system.monotone import cholesky_defect
 
 SHIFTS = (1e-13, 1e-12, 1e-11, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6)
 """Tried in turn, times the largest diagonal entry: the first that makes the matrix factorise."""

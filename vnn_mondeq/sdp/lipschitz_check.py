@@ -12,6 +12,7 @@ from typing import final
 
 import numpy as np
 
+from vnn_mondeq.definite import eigenvalue_lower_bound
 from vnn_mondeq.rounding import SAFETY, UNDERFLOW, norm_up, round_up
 from vnn_mondeq.sdp.lipschitz_enclosure import (
     Enclosed,
@@ -21,7 +22,6 @@ from vnn_mondeq.sdp.lipschitz_enclosure import (
 )
 from vnn_mondeq.sdp.lipschitz_region import Region
 from vnn_mondeq.system.implicit import ImplicitSystem
-from vnn_mondeq.system.monotone import eigenvalue_lower_bound
 
 
 @final

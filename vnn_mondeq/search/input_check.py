@@ -20,7 +20,7 @@ from vnn_mondeq.bounds.check import CheckedBox, Rejection, check_box
 from vnn_mondeq.bounds.rejection import smallest_margin
 from vnn_mondeq.deadline import Deadline
 from vnn_mondeq.problem import Obligation, Problem
-from vnn_mondeq.query.input_set import AbstractInputSet, HalfSpace, Intersection
+from vnn_mondeq.query.input_set import AbstractInputSet, HalfSpace, Intersection, Quadratic
 from vnn_mondeq.rounding import are_float64
 from vnn_mondeq.sdp.check import CaseJudge
 from vnn_mondeq.search.input_certificate import (
@@ -191,6 +191,9 @@ def is_apart(inputs: AbstractInputSet, claim: Empty) -> bool:
     box, part = inputs.parts[0], inputs.parts[claim.part]
     if isinstance(part, HalfSpace):
         return _misses(part, *box.bounds())
+    if isinstance(part, Quadratic):
+        least = part.least(*box.bounds())
+        return least is not None and least > 0
     direction = claim.direction
     if (
         not are_float64(direction)

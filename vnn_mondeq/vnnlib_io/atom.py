@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import final
 
-from vnn_mondeq.vnnlib_io.polynomial import Polynomial, read_difference
+from vnn_mondeq.vnnlib_io.polynomial import Monomial, Polynomial, read_difference
 from vnn_mondeq.vnnlib_io.scope import Scope
 from vnn_mondeq.vnnlib_io.syntax import Comparison, Relation
 
@@ -46,6 +46,19 @@ class BallAtom:
 
 @final
 @dataclass(frozen=True, slots=True)
+class QuadraticAtom:
+    """`sum of coefficient * (product of one or two inputs) + offset <= 0` (`< 0` when `strict`).
+
+    - `terms`: monomials (sorted tuples of input positions) and coefficients, sorted.
+    """
+
+    terms: tuple[tuple[Monomial, Fraction], ...]
+    offset: Fraction
+    strict: bool
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class NormAtom:
     """The output of norm network `network` is `<= bound` (`<` when `strict`).
 
@@ -58,7 +71,7 @@ class NormAtom:
     strict: bool
 
 
-Atom = InputBound | LinearAtom | BallAtom | NormAtom
+Atom = InputBound | LinearAtom | BallAtom | QuadraticAtom | NormAtom
 
 Disjunction = tuple[tuple[Atom, ...], ...]
 """Alternatives, each a conjunction. `()` is false, `((),)` is true."""
@@ -108,7 +121,7 @@ def _classify(
     if not variables:
         return offset < 0 or (offset == 0 and not strict)
     if any(len(monomial) > 1 for monomial in variables):
-        return _ball(variables, offset, strict, comparison, scope)
+        return _quadratic(variables, offset, strict, comparison, scope)
     terms = tuple(sorted((slot, c) for (slot,), c in variables.items()))
     if any(slot in scope.norm_slots for slot, _ in terms):
         return _norm_bound(terms, offset, strict, comparison, scope)
@@ -138,10 +151,26 @@ def _norm_bound(
     return NormAtom(network, start, bound, strict)
 
 
-def _ball(
+def _quadratic(
     variables: Polynomial, offset: Fraction, strict: bool, comparison: Comparison, scope: Scope
-) -> BallAtom | bool:
-    """Complete the square: `w |x|^2 + b.x + c <= 0` is a ball of centre `-b / 2w`."""
+) -> BallAtom | QuadraticAtom | bool:
+    if any(max(monomial) >= scope.input_count for monomial in variables):
+        raise scope.source.error(
+            "a non-linear constraint on outputs is not supported; of inputs, polynomials of "
+            "degree two are",
+            comparison.at,
+        )
+    ball = _ball(variables, offset, strict)
+    if ball is not None:
+        return ball
+    return QuadraticAtom(tuple(sorted(variables.items())), offset, strict)
+
+
+def _ball(variables: Polynomial, offset: Fraction, strict: bool) -> BallAtom | bool | None:
+    """Complete the square: `w |x|^2 + b.x + c <= 0` is a ball of centre `-b / 2w`.
+
+    `None` where it is no ball, `False` where no point satisfies it.
+    """
     squares = {m[0]: c for m, c in variables.items() if len(m) == 2 and m[0] == m[1]}
     linear = {m[0]: c for m, c in variables.items() if len(m) == 1}
     weights = set(squares.values())
@@ -149,15 +178,10 @@ def _ball(
         len(squares) + len(linear) == len(variables)  # no x_i * x_j
         and len(weights) == 1
         and linear.keys() <= squares.keys()
-        and max(squares) < scope.input_count
     )
     weight = next(iter(weights), Fraction(0))
     if not is_ball or weight <= 0:
-        raise scope.source.error(
-            "of non-linear constraints only L2 balls of inputs are supported: a sum of squares "
-            "(* (- x c) (- x c)) with equal positive weights, at most a constant",
-            comparison.at,
-        )
+        return None
     coordinates = tuple(sorted(squares))
     center = tuple(-linear.get(i, Fraction(0)) / (2 * weight) for i in coordinates)
     square = sum((c * c for c in center), Fraction(0)) - offset / weight

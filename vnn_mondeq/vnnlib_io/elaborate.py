@@ -5,7 +5,6 @@ from typing import final
 
 from vnn_mondeq.query.query import Case, LinearConstraint, NormBound, Query
 from vnn_mondeq.vnnlib_io.atom import (
-    BallAtom,
     Disjunction,
     InputBound,
     LinearAtom,
@@ -148,7 +147,7 @@ def _cases(gathered: _Gathered, scope: Scope) -> list[Case]:
         for atom in conjunction:
             if isinstance(atom, NormAtom):
                 norms.append(NormBound(atom.network, atom.bound, atom.strict, atom.start))
-            elif isinstance(atom, InputBound | BallAtom) or _is_input_only(atom, scope):
+            elif not isinstance(atom, LinearAtom) or _is_input_only(atom, scope):
                 inputs.append(atom)
             else:
                 outputs.append(atom)

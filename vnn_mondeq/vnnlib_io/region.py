@@ -12,8 +12,9 @@ from vnn_mondeq.query.input_set import (
     HalfSpace,
     Intersection,
     LqBall,
+    Quadratic,
 )
-from vnn_mondeq.vnnlib_io.atom import BallAtom, InputBound, LinearAtom
+from vnn_mondeq.vnnlib_io.atom import BallAtom, InputBound, LinearAtom, QuadraticAtom
 
 
 @final
@@ -50,7 +51,9 @@ class Interval(NamedTuple):
         return self.lower > self.upper
 
 
-InputAtom = InputBound | LinearAtom | BallAtom
+_OtherAtom = LinearAtom | BallAtom | QuadraticAtom
+
+InputAtom = InputBound | _OtherAtom
 
 
 @final
@@ -79,7 +82,7 @@ class RegionBuilder:
         if self._is_empty:
             return None
         changed: dict[int, Interval] = {}
-        others: set[LinearAtom | BallAtom] = set()
+        others: set[_OtherAtom] = set()
         for atom in atoms:
             if isinstance(atom, InputBound):
                 before = changed.get(atom.position, self._common[atom.position])
@@ -95,9 +98,7 @@ class RegionBuilder:
             self._built[key] = self._assemble(changed, others)
         return self._built[key]
 
-    def _assemble(
-        self, changed: dict[int, Interval], others: set[LinearAtom | BallAtom]
-    ) -> AbstractInputSet:
+    def _assemble(self, changed: dict[int, Interval], others: set[_OtherAtom]) -> AbstractInputSet:
         box = self._box
         if changed:
             positions = list(changed)
@@ -124,8 +125,12 @@ def _box(intervals: Sequence[Interval]) -> Box:
     )
 
 
-def _part(atom: LinearAtom | BallAtom, size: int) -> AbstractInputSet:
+def _part(atom: _OtherAtom, size: int) -> AbstractInputSet:
     if isinstance(atom, BallAtom):
         coordinates = np.array(atom.coordinates, dtype=np.intp)
         return LqBall(2, size, coordinates, atom.center, atom.square, atom.strict)
+    if isinstance(atom, QuadraticAtom):
+        pairs = {(m[0], m[1]): c for m, c in atom.terms if len(m) == 2}
+        linear = {m[0]: c for m, c in atom.terms if len(m) == 1}
+        return Quadratic(size, pairs, linear, atom.offset, atom.strict)
     return HalfSpace(size, dict(atom.terms), atom.offset, atom.strict)
