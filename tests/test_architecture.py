@@ -42,6 +42,7 @@ LEVELS: dict[str, int] = {
     "certificate_file": 9,
     "api": 10,
     "training": 6,
+    "interop": 7,  # beside the verifier, like training/
     # what users do with answers: rooms that do not see each other
     "doctor": 11,
     "report": 11,
@@ -67,7 +68,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "packaging": {"doctor"},
     "onnxscript": {"training"},
     "onnx2torch": {"training"},
-    "torch": {"training", "doctor"},
+    "torch": {"training", "interop", "doctor"},
     "sklearn": {"training"},
     "lark": {"vnnlib_io"},
     "cvxpy": {"sdp", "doctor"},

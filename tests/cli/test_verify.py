@@ -177,7 +177,7 @@ def _bad_models(folder: Path, place: Path) -> dict[str, tuple[Path, str]]:
     lawless = dict(np.load(folder / "weights.npz"))
     lawless = {k: v for k, v in lawless.items() if k not in ("A", "B", "m")}
     lawless["W"] = np.eye(5) * 3.0
-    onnx.save(export_arrays(lawless), place / "lawless.onnx")
+    onnx.save(export_arrays(lawless, check=False), place / "lawless.onnx")
     x, y = (helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [1, 4]) for n in "xy")
     graph = helper.make_graph(
         [helper.make_node("Sin", ["x"], ["t"], "wave"), helper.make_node("Erf", ["t"], ["y"], "e")],

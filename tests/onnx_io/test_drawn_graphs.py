@@ -13,14 +13,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 from drawn_graphs import drawn_models
 
 from vnn_mondeq.budget import UNITS, bound_model_error
-from vnn_mondeq.onnx_io.load import _compile
+from vnn_mondeq.onnx_io.load import compile_model
 from vnn_mondeq.onnx_io.replay import Replay
 from vnn_mondeq.system.solve import FixpointSolver
 
 
 def _compare(model: onnx.ModelProto, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """`(system's output, runtime's output, bound)` at one drawn input."""
-    loaded = _compile(Path("drawn.onnx"), model)
+    loaded = compile_model(model)
     system, dtype = loaded.system, loaded.dtype
     (shape,) = loaded.inputs.values()
     x = np.random.default_rng(seed).normal(size=shape).astype(dtype)
@@ -66,7 +66,7 @@ def test_reference_networks_compile_to_what_they_are(reference_arrays, name):
     from vnn_mondeq.onnx_io.export_arrays import export_arrays
 
     arrays, x = reference_arrays(name)
-    loaded = _compile(Path("reference.onnx"), export_arrays(arrays))
+    loaded = compile_model(export_arrays(arrays))
     system = loaded.system
     assert system.proof.modulus > 19.99  # m is 20 in all of them
     flat = x.astype(np.float32).astype(float)

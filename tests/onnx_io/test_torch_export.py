@@ -8,6 +8,7 @@ pytest.importorskip("onnxscript", reason="torch.onnx needs onnxscript (extra 'tr
 
 from torch import nn  # noqa: E402
 
+from vnn_mondeq.errors import UnsupportedModelError  # noqa: E402
 from vnn_mondeq.onnx_io import load  # noqa: E402
 from vnn_mondeq.onnx_io.operator import DOMAIN  # noqa: E402
 from vnn_mondeq.onnx_io.replay import Replay  # noqa: E402
@@ -40,7 +41,37 @@ def _two_layers():
     return net, torch.randn(2, 5), ["MonDEQFactored", "MonDEQFactored"]
 
 
-@pytest.mark.parametrize("make", [_dense, _convolutional, _two_layers])
+def _among_ordinary_layers():
+    net = nn.Sequential(
+        *(nn.Conv2d(1, 3, 3, padding=1), nn.BatchNorm2d(3), nn.ReLU(), nn.AvgPool2d(2)),
+        *(nn.Flatten(), nn.Dropout(0.2), MonDEQ(75, 6, m=1.0)),
+        *(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)),
+    )
+    return net, torch.rand(2, 1, 10, 10), ["MonDEQFactored"]
+
+
+class Branches(nn.Module):
+    """A module of a user's own: a skip connection, views, slices, constants."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(1, 2, 3, stride=2, padding=1, padding_mode="circular")
+        self.layer, self.skip = MonDEQ(50, 6, m=1.0), nn.Linear(50, 6)
+        self.last = nn.Linear(6, 3)
+
+    def forward(self, x):
+        h = torch.relu(self.first(x)).view(x.shape[0], -1)
+        z = self.layer(h) - 0.5 * self.skip(h)
+        return self.last(torch.cat([z[:, :2], z[:, 2:] / 3.0], dim=1)) + 1.0
+
+
+def _branches():
+    return Branches(), torch.rand(1, 1, 10, 10), ["MonDEQFactored"]
+
+
+@pytest.mark.parametrize(
+    "make", [_dense, _convolutional, _two_layers, _among_ordinary_layers, _branches]
+)
 def test_exported_module_means_the_same(tmp_path, make):
     torch.manual_seed(0)
     net, x, operators = make()
@@ -66,6 +97,30 @@ def test_export_leaves_the_module_alone(tmp_path):
     after = net.state_dict()
     assert net.training and before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_what_the_verifier_would_refuse_is_not_written(tmp_path):
+    net = nn.Sequential(MonDEQ(4, 3), nn.GELU(), nn.Linear(3, 2))
+    with pytest.raises(UnsupportedModelError, match=r"Gelu|Erf"):
+        export_module(net, torch.rand(2, 4), tmp_path / "model.onnx")
+    assert not (tmp_path / "model.onnx").exists()
+    export_module(net, torch.rand(2, 4), tmp_path / "model.onnx", check=False)
+    assert (tmp_path / "model.onnx").exists()
+
+
+@pytest.mark.parametrize(("eps", "verdict"), [("0.0001", "unsat"), ("100", "sat")])
+def test_a_network_with_ordinary_layers_is_verified(tmp_path, capsys, eps, verdict):
+    from vnn_mondeq.cli.main import main
+
+    torch.manual_seed(0)
+    net, x, _ = _branches()
+    model, query = str(tmp_path / "model.onnx"), str(tmp_path / "query.vnnlib")
+    export_module(net, x, model)
+    np.save(tmp_path / "x.npy", x[0].numpy())
+    near = ("--input", str(tmp_path / "x.npy"), "--eps", eps)
+    assert main(["-q", "robustness", model, *near, "-o", query]) == 0
+    assert main(["-q", "verify", query, "--network", f"f={model}", "--timeout", "30"]) == 0
+    assert capsys.readouterr().out.split()[0] == verdict
 
 
 def test_export_keeps_no_paths_of_this_machine():

@@ -4,9 +4,10 @@ Fully connected: `A (k, p)`, `B (p, p)`, `m` (or `W (p, p)`), `U (p, d)`, `u (p,
 `c (q,)`, and perhaps `mean`, `std`: `W = (1-m) I - AᵀA + B - Bᵀ`.
 
 Convolutional: `U_kernel (C, C₀, k, k)`, `U_bias`, `stride`, `A_kernel`, `B_kernel`, `g`, `h`, `m`,
-`z_shape (C, H, W)`, `C`, `c`, and perhaps `mean`, `std`: circular padding by 1 in front of the
-input convolution, `P = sqrt(g) A/‖A‖`, `Q = h B/‖B‖`, the outer ring of `z` masked, 2x2 average
-pooling before the last layer.
+`z_shape (C, H, W)`, `C`, `c`, and perhaps `mean`, `std`, `zero_padding` (0), `pool` (2): circular
+padding by 1 in front of the input convolution (of the image that `zero_padding` has enlarged on
+every side), `P = sqrt(g) A/‖A‖`, `Q = h B/‖B‖`, the outer ring of `z` masked, average pooling over
+`pool x pool` before the last layer.
 
 The weights are rounded to float32; the file, not the arrays, is then the network. Fully connected
 nets compute their sums over inputs and neurons in double precision between casts: a float32 sum
@@ -14,19 +15,18 @@ of 3072 products may err by 3072 roundings in the worst case, which a proof woul
 (0.4 in a difference of two logits of the CIFAR-10 net, instead of 0.0001).
 """
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal, final
+from typing import Literal
 
 import numpy as np
 import onnx
-from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from vnn_mondeq.errors import ModelError
+from vnn_mondeq.onnx_io.assemble import MAX_NEURONS
 from vnn_mondeq.onnx_io.circular import circular_matrix, transposed_kernel
-from vnn_mondeq.onnx_io.function_body import function_body
-from vnn_mondeq.onnx_io.operator import DEFAULT_TOLERANCE, DOMAIN, IR_VERSION, OPSET, VERSION
-from vnn_mondeq.onnx_io.step_size import choose_alpha, step_limit
+from vnn_mondeq.onnx_io.export_check import prove_readable
+from vnn_mondeq.onnx_io.export_graph import ExportGraph
 
 Form = Literal["factored", "W"]
 
@@ -40,40 +40,13 @@ _CONVOLUTIONAL_KEYS = (
 )
 
 
-@final
-@dataclass(slots=True)
-class _Graph:
-    """A graph under construction, float32."""
-
-    nodes: list[NodeProto] = field(default_factory=list)
-    weights: dict[str, np.ndarray] = field(default_factory=dict)
-    values: list[ValueInfoProto] = field(default_factory=list)
-
-    def weight(self, name: str, value: np.ndarray) -> str:
-        array = np.asarray(value)
-        if array.dtype.kind == "f":
-            with np.errstate(over="ignore"):
-                array = array.astype(np.float32)
-            if not np.all(np.isfinite(array)):
-                raise ModelError(f"array {name!r} has entries that are not finite in float32")
-        self.weights[name] = array
-        return name
-
-    def wide(self, name: str) -> str:
-        """A tensor in double precision."""
-        return self.add("Cast", [name], f"{name}_wide", to=TensorProto.DOUBLE)
-
-    def add(self, operator: str, inputs: list[str], output: str, **attributes: object) -> str:
-        name = f"{operator}_{output}"
-        self.nodes.append(helper.make_node(operator, inputs, [output], name, **attributes))
-        return output
-
-
 def export_arrays(
     arrays: Mapping[str, np.ndarray],
     *,
     form: Form = "factored",
     image_size: tuple[int, int] | None = None,
+    input_shape: tuple[int, ...] | None = None,
+    check: bool = True,
 ) -> onnx.ModelProto:
     """The model of the arrays, with a batch dimension `N`, input `x` and output `y`.
 
@@ -86,15 +59,24 @@ def export_arrays(
       costs a little of the monotonicity modulus).
     - `image_size`: height and width, convolutional nets only; by default 28x28 for one channel
       and 32x32 for three. An error where that does not give `z_shape`.
+    - `input_shape`: fully connected nets only; of one input that the graph flattens, `(d,)` if
+      not given.
+    - `check`: read the model as the verifier does. Without it, a model may be returned that is
+      not monotone or too large.
 
-    **Raises** `ModelError` when arrays are missing or do not fit each other.
+    **Raises** `ModelError` when arrays are missing or do not fit each other, or the verifier
+    would refuse the model (`NotMonotoneError`: its fixpoint is not proved unique).
     """
     if form not in ("factored", "W"):
         raise ModelError(f"form must be 'factored' or 'W', not {form!r}")
     values = {key: np.asarray(arrays[key]) for key in arrays}
     if "U_kernel" in values:
-        return _convolutional_model(values, form, image_size)
-    return _dense_model(values, form)
+        model = _convolutional_model(values, form, image_size)
+    else:
+        model = _dense_model(values, form, input_shape)
+    if check:
+        prove_readable(model)
+    return model
 
 
 def _require(arrays: Mapping[str, np.ndarray], keys: tuple[str, ...]) -> None:
@@ -113,37 +95,9 @@ def _check_shapes(shapes: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]])
         raise ModelError("arrays do not fit each other: " + "; ".join(wrong))
 
 
-def _normalise(
-    graph: _Graph, arrays: Mapping[str, np.ndarray], shape: tuple[int, ...], *, wide: bool
-) -> str:
-    """`(x - mean) / std` where both are given, in double precision if `wide`.
-
-    `shape`: of one input without the batch.
-    """
-    x = graph.wide("x") if wide else "x"
-    if ("mean" in arrays) != ("std" in arrays):
-        raise ModelError("the weights have only one of mean and std; give both or neither")
-    if "mean" not in arrays:
-        return x
-    mean, std = np.atleast_1d(arrays["mean"]), np.atleast_1d(arrays["std"])
-    channels, size = mean.size, shape[0]
-    if mean.shape != std.shape or mean.ndim != 1 or size % channels:
-        raise ModelError(
-            f"mean {list(mean.shape)} and std {list(std.shape)} do not fit inputs {list(shape)}"
-        )
-    if not np.all(std.astype(np.float32) > 0.0):
-        raise ModelError("std has entries that are not positive")
-    repeat = 1 if len(shape) > 1 else size // channels
-    target = (1, -1) + (1,) * (len(shape) - 1)
-    names = []
-    for name, values in (("mean", mean), ("std", std)):
-        graph.weight(name, np.repeat(values, repeat).reshape(target))
-        names.append(graph.wide(name) if wide else name)
-    graph.add("Sub", [x, names[0]], "x_centred")
-    return graph.add("Div", ["x_centred", names[1]], "x_normalised")
-
-
-def _dense_model(arrays: Mapping[str, np.ndarray], form: Form) -> onnx.ModelProto:
+def _dense_model(
+    arrays: Mapping[str, np.ndarray], form: Form, input_shape: tuple[int, ...] | None
+) -> onnx.ModelProto:
     _require(arrays, _DENSE_KEYS + (() if "W" in arrays else ("A", "B", "m")))
     U, C = arrays["U"], arrays["C"]
     if U.ndim != 2 or C.ndim != 2:
@@ -154,27 +108,24 @@ def _dense_model(arrays: Mapping[str, np.ndarray], form: Form) -> onnx.ModelProt
     _check_shapes({key: (arrays[key].shape, shape) for key, shape in expected.items()})
     if "W" not in arrays and (arrays["A"].ndim != 2 or arrays["A"].shape[1] != p):
         raise ModelError(f"A must be [k, {p}], not {list(arrays['A'].shape)}")
+    input_shape = (d,) if input_shape is None else input_shape
+    if math.prod(input_shape) != d:
+        raise ModelError(f"inputs of shape {list(input_shape)} do not have the {d} entries of U")
 
-    graph = _Graph()
-    x = _normalise(graph, arrays, (d,), wide=True)
+    graph = ExportGraph()
+    flat = "x" if len(input_shape) == 1 else graph.add("Flatten", ["x"], "x_flat", axis=1)
+    x = graph.normalise(flat, arrays, (d,), wide=True)
     graph.weight("U", U), graph.weight("u", arrays["u"])
-    _wide_gemm(graph, x, "U", "u", "Ux")
+    graph.wide_gemm(x, "U", "u", "Ux")
     operator, weights, attributes, W = _dense_operator(graph, arrays, form)
-    _add_mondeq(graph, operator, ["Ux", *weights], attributes, W, (p,))
+    z = graph.mondeq(operator, ["Ux", *weights], attributes, W, (p,))
     graph.weight("C", C), graph.weight("c", arrays["c"])
-    _wide_gemm(graph, graph.wide("z"), "C", "c", "y")
-    return _model(graph, operator, (d,), q)
-
-
-def _wide_gemm(graph: _Graph, x: str, weight: str, bias: str, output: str) -> None:
-    """`output = weight x + bias` in double precision, for a double `x`, rounded to float32."""
-    inputs = [x, graph.wide(weight), graph.wide(bias)]
-    graph.add("Gemm", inputs, f"{output}_double", transB=1)
-    graph.add("Cast", [f"{output}_double"], output, to=TensorProto.FLOAT)
+    graph.wide_gemm(graph.wide(z), "C", "c", "y")
+    return graph.model(operator, input_shape, q)
 
 
 def _dense_operator(
-    graph: _Graph, arrays: Mapping[str, np.ndarray], form: Form
+    graph: ExportGraph, arrays: Mapping[str, np.ndarray], form: Form
 ) -> tuple[str, list[str], dict[str, float], np.ndarray]:
     """Operator, weight names, attributes, and the feedback matrix that the file will mean."""
     if "W" in arrays or form == "W":
@@ -193,53 +144,24 @@ def factored_matrix(P: np.ndarray, Q: np.ndarray, m: float) -> np.ndarray:
     return (1.0 - float(m)) * np.eye(Q.shape[0]) - P.T @ P + Q - Q.T
 
 
-def _add_mondeq(
-    graph: _Graph,
-    operator: str,
-    inputs: list[str],
-    attributes: dict[str, float],
-    W: np.ndarray,
-    shape: tuple[int, ...],
-) -> None:
-    alpha = choose_alpha(W)
-    graph.add(
-        operator,
-        inputs,
-        "z",
-        domain=DOMAIN,
-        alpha=alpha,
-        tol=DEFAULT_TOLERANCE,
-        max_iter=step_limit(W, alpha, DEFAULT_TOLERANCE),
-        **attributes,
-    )
-    graph.values.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, ["N", *shape]))
-
-
 def _convolutional_model(
     arrays: Mapping[str, np.ndarray], form: Form, image_size: tuple[int, int] | None
 ) -> onnx.ModelProto:
     _require(arrays, _CONVOLUTIONAL_KEYS)
     if arrays["U_kernel"].ndim != 4:
         raise ModelError(f"U_kernel must be 4-dimensional, not {list(arrays['U_kernel'].shape)}")
-    channels, inputs, reach, _ = arrays["U_kernel"].shape
-    z_shape = tuple(int(n) for n in arrays["z_shape"])
-    q, stride = arrays["c"].size, int(arrays["stride"])
-    height, width = _image_size(inputs, image_size)
-    expected = (channels, (height + 2 - reach) // stride + 1, (width + 2 - reach) // stride + 1)
-    pooled = channels * (z_shape[1] // 2) * (z_shape[2] // 2) if len(z_shape) == 3 else -1
-    kernels = arrays["A_kernel"].shape
-    _check_shapes(
-        {
-            "z_shape": (z_shape, expected),
-            "C": (arrays["C"].shape, (q, pooled)),
-            "U_bias": (arrays["U_bias"].shape, (channels,)),
-            "A_kernel": (kernels[:2], (channels, channels)),
-            "B_kernel": (arrays["B_kernel"].shape, kernels),
-        }
+    inputs = arrays["U_kernel"].shape[1]
+    image = _image_size(inputs, image_size)
+    stride, zeros, pool = (
+        int(arrays.get(k, d)) for k, d in (("stride", 1), ("zero_padding", 0), ("pool", 2))
     )
-    graph = _Graph()
-    x = _normalise(graph, arrays, (inputs, height, width), wide=False)
-    _pad_circularly(graph, x)
+    z_shape = _check_convolution(arrays, image, stride, zeros, pool)
+    graph = ExportGraph()
+    x = graph.normalise("x", arrays, (inputs, *image), wide=False)
+    if zeros:
+        graph.integers("zero_pads", 0, 0, zeros, zeros, 0, 0, zeros, zeros)
+        x = graph.add("Pad", [x, "zero_pads"], "x_enlarged", mode="constant")
+    graph.pad_circularly(x)
     graph.weight("U", arrays["U_kernel"]), graph.weight("u", arrays["U_bias"])
     graph.add("Conv", ["x_padded", "U", "u"], "Ux", strides=[stride, stride])
     mask = np.zeros((1, *z_shape[1:]), dtype=np.float32)
@@ -247,25 +169,40 @@ def _convolutional_model(
     graph.weight("mask", mask)
     operator, weights, attributes, W = _convolutional_operator(graph, arrays, form, z_shape)
     kept = np.flatnonzero(np.broadcast_to(mask, z_shape))
-    reduced = W[np.ix_(kept, kept)]
-    _add_mondeq(graph, operator, ["Ux", *weights, "mask"], attributes, reduced, z_shape)
-    graph.add("AveragePool", ["z"], "pooled", kernel_shape=[2, 2], strides=[2, 2])
+    z = graph.mondeq(operator, ["Ux", *weights, "mask"], attributes, W[np.ix_(kept, kept)], z_shape)
+    graph.add("AveragePool", [z], "pooled", kernel_shape=[pool, pool], strides=[pool, pool])
     graph.add("Flatten", ["pooled"], "features", axis=1)
     graph.weight("C", arrays["C"]), graph.weight("c", arrays["c"])
     graph.add("Gemm", ["features", "C", "c"], "y", transB=1)
-    return _model(graph, operator, (inputs, height, width), q)
+    return graph.model(operator, (inputs, *image), arrays["c"].size)
 
 
-def _pad_circularly(graph: _Graph, x: str) -> None:
-    """`x_padded`: one wrapped row and column on every side, as slices put together, because
-    `Pad` wraps only since opset 19."""
-    for name, value in (("first", 0), ("second", 1), ("last", -1), ("end", 2**62)):
-        graph.weight(name, np.array([value], dtype=np.int64))
-    for axis, before, after in ((2, x, "x_tall"), (3, "x_tall", "x_padded")):
-        graph.weight(f"axis_{axis}", np.array([axis], dtype=np.int64))
-        top = graph.add("Slice", [before, "last", "end", f"axis_{axis}"], f"{after}_before")
-        low = graph.add("Slice", [before, "first", "second", f"axis_{axis}"], f"{after}_after")
-        graph.add("Concat", [top, before, low], after, axis=axis)
+def _check_convolution(
+    arrays: Mapping[str, np.ndarray], image: tuple[int, int], stride: int, zeros: int, pool: int
+) -> tuple[int, ...]:
+    """The shape of `z`. **Raises** `ModelError` naming every array that does not fit."""
+    if stride < 1 or zeros < 0 or pool < 1:
+        raise ModelError(f"stride {stride}, zero_padding {zeros} or pool {pool} is out of range")
+    channels, _, reach, _ = arrays["U_kernel"].shape
+    z_shape = tuple(int(n) for n in arrays["z_shape"])
+    expected = (channels, *((n + 2 * zeros + 2 - reach) // stride + 1 for n in image))
+    pooled = channels * (z_shape[1] // pool) * (z_shape[2] // pool) if len(z_shape) == 3 else -1
+    kernels = arrays["A_kernel"].shape
+    _check_shapes(
+        {
+            "z_shape": (z_shape, expected),
+            "C": (arrays["C"].shape, (arrays["c"].size, pooled)),
+            "U_bias": (arrays["U_bias"].shape, (channels,)),
+            "A_kernel": (kernels[:2], (channels, channels)),
+            "B_kernel": (arrays["B_kernel"].shape, kernels),
+        }
+    )
+    if math.prod(z_shape) > MAX_NEURONS:
+        raise ModelError(
+            f"z has {math.prod(z_shape)} entries, and W is held as a dense matrix of at most "
+            f"{MAX_NEURONS} neurons; train with fewer channels or a larger stride"
+        )
+    return z_shape
 
 
 def _image_size(channels: int, given: tuple[int, int] | None) -> tuple[int, int]:
@@ -279,12 +216,18 @@ def _image_size(channels: int, given: tuple[int, int] | None) -> tuple[int, int]
 
 
 def _convolutional_operator(
-    graph: _Graph, arrays: Mapping[str, np.ndarray], form: Form, z_shape: tuple[int, ...]
+    graph: ExportGraph, arrays: Mapping[str, np.ndarray], form: Form, z_shape: tuple[int, ...]
 ) -> tuple[str, list[str], dict[str, float], np.ndarray]:
     A, B = (np.asarray(arrays[key], dtype=np.float64) for key in ("A_kernel", "B_kernel"))
-    m = float(np.float32(arrays["m"]))
-    P = np.sqrt(float(arrays["g"])) * A / np.linalg.norm(A)
-    Q = float(arrays["h"]) * B / np.linalg.norm(B)
+    m, g = float(np.float32(arrays["m"])), float(arrays["g"])
+    sizes = [float(np.linalg.norm(kernel)) for kernel in (A, B)]
+    if not (g >= 0.0 and all(size > 0.0 for size in sizes)):
+        raise ModelError(
+            f"P = sqrt(g) A/|A| and Q = h B/|B| need g >= 0 and kernels other than zero; g is "
+            f"{g:.6g}, |A| {sizes[0]:.6g}, |B| {sizes[1]:.6g}"
+        )
+    P = np.sqrt(g) * A / sizes[0]
+    Q = float(arrays["h"]) * B / sizes[1]
     if form == "W":
         graph.weight("K", composed_kernel(P, Q, float(arrays["m"])))
         return "MonDEQConv", ["K"], {}, circular_matrix(graph.weights["K"], z_shape)
@@ -317,23 +260,3 @@ def composed_kernel(P: np.ndarray, Q: np.ndarray, m: float) -> np.ndarray:
     kernel[:, :, middle, middle] += Q - transposed_kernel(Q)
     kernel[:, :, 2 * half, 2 * half] += (1.0 - m) * np.eye(channels)
     return kernel
-
-
-def _model(
-    graph: _Graph, operator: str, input_shape: tuple[int, ...], outputs: int
-) -> onnx.ModelProto:
-    proto = helper.make_graph(
-        graph.nodes,
-        "mondeq",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", *input_shape])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", outputs])],
-        [numpy_helper.from_array(value, name) for name, value in graph.weights.items()],
-        value_info=graph.values,
-    )
-    return helper.make_model(
-        proto,
-        opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, VERSION)],
-        functions=[function_body(operator)],
-        ir_version=IR_VERSION,
-        producer_name="vnn_mondeq",
-    )

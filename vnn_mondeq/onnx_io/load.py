@@ -65,12 +65,16 @@ def load(path: str | Path) -> LoadedModel:
     place = Path(path)
     proto = read_proto(place)
     try:
-        return _compile(place, proto)
+        return compile_model(proto, place)
     except ModelError as error:
         raise type(error)(f"{place}: {error}") from error
 
 
-def _compile(path: Path, proto: onnx.ModelProto) -> LoadedModel:
+def compile_model(proto: onnx.ModelProto, path: Path = Path("<memory>")) -> LoadedModel:
+    """The meaning of a checked model in memory; `path` is only recorded.
+
+    **Raises** as `load` does, without the path in the message.
+    """
     opset = _check_opsets(proto)
     proto = with_known_bodies(proto)
     if not is_complete(proto):

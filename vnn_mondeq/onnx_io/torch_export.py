@@ -8,7 +8,10 @@ The only module of this room that imports torch.
 """
 
 import copy
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import final
 
@@ -18,6 +21,7 @@ from onnxscript.values import Op, Opset
 from torch import Tensor, nn
 
 from vnn_mondeq.onnx_io.attach import attach_solver
+from vnn_mondeq.onnx_io.export_check import prove_readable
 from vnn_mondeq.onnx_io.operator import DOMAIN, OPSET, VERSION
 from vnn_mondeq.onnx_io.save import save
 from vnn_mondeq.onnx_io.schema import schema
@@ -34,6 +38,7 @@ def export_module(
     input_name: str = "x",
     output_name: str = "y",
     wide: bool = True,
+    check: bool = True,
 ) -> onnx.ModelProto:
     """The ONNX model of `module`, with a symbolic batch dimension `N`; written to `path` if given.
 
@@ -42,17 +47,17 @@ def export_module(
     - `module`: any module that `torch.onnx.export` can export, with one tensor in and one out;
       left unchanged. It is exported for inference.
     - `example_input`: one batch, first dimension the batch.
-
     - `wide`: let fully connected layers compute in double precision between casts, so that
       proofs need not allow for hundreds of float32 roundings (`vnn_mondeq.onnx_io.wide`).
+    - `check`: read the model as the verifier does before it is written.
 
-    **Raises** `ModelError` when a monDEQ layer's weights are not plain parameters in the export.
+    **Raises** `ModelError` when a monDEQ layer's weights are not plain parameters in the export,
+    or the verifier would refuse the model: operators that it does not know (all of them named), a
+    layer that is not proved monotone.
     """
     frozen = _freeze(copy.deepcopy(module)).eval()
     batch = torch.cat([example_input, example_input]) if len(example_input) == 1 else example_input
-    with warnings.catch_warnings():
-        # torch's own use of what it deprecates (2.13); nothing that a caller could change.
-        warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+    with _quiet_exporter():
         program = torch.onnx.export(
             frozen,
             (batch,),
@@ -71,9 +76,27 @@ def export_module(
     if wide and example_input.dtype == torch.float32:
         model = widen_products(model)
     onnx.checker.check_model(model, full_check=True)
+    if check:
+        prove_readable(model)
     if path is not None:
         save(model, path)
     return model
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Without what a caller could not change: torch's own use of what it deprecates (2.13), and
+    its notice that torchvision, which nothing here uses, is not installed."""
+    noisy = logging.getLogger("torch.onnx")
+    level = noisy.level
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        noisy.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            noisy.setLevel(level)
 
 
 def _plain(model: onnx.ModelProto) -> onnx.ModelProto:

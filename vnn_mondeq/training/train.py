@@ -6,9 +6,7 @@ another version of torch gives other weights of the same quality.
 """
 
 import hashlib
-import logging
 import time
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -185,22 +183,10 @@ def fit(
 
 def export_network(network: "nn.Module", data: DataSet, settings: TrainSettings) -> None:
     """Write the network with our operator, batch dimension left open."""
-    from vnn_mondeq.onnx_io.save import save
     from vnn_mondeq.onnx_io.torch_export import export_module
 
     images, _ = _network_inputs(settings, Split(data.test.images[:1], data.test.labels[:1]))
-    # torch announces that torchvision is missing, which we do not use, and its own deprecations.
-    noisy = logging.getLogger("torch.onnx")
-    level = noisy.level
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        warnings.simplefilter("ignore", DeprecationWarning)
-        noisy.setLevel(logging.ERROR)
-        try:
-            model = export_module(network.eval(), images)
-        finally:
-            noisy.setLevel(level)
-    save(model, settings.output)
+    export_module(network.eval(), images, settings.output)
 
 
 def measure_accuracy(model_bytes: bytes, images: np.ndarray, labels: np.ndarray) -> float:
