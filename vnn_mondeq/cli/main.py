@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from importlib import import_module
+from types import ModuleType
 
 from vnn_mondeq import __version__
 from vnn_mondeq.cli import exit_code
@@ -28,10 +29,11 @@ COMMANDS: dict[str, str] = {
     "show": "draw a counterexample (extra 'plot')",
     "export": "turn an .npz file of weights into an ONNX model",
     "train": "train a monDEQ and export it (needs the extra 'train')",
+    "make-benchmark": "write a VNN-COMP benchmark of robustness instances",
     "doctor": "look over this installation and verify two small instances with it",
     "competition": "VNN-COMP: verify one instance and write its results file",
 }
-"""Command → one line of help. The module of command `c` is `vnn_mondeq.cli.c`."""
+"""Command → one line of help. The module of command `a-b` is `vnn_mondeq.cli.a_b`."""
 
 COMMAND_ALIASES: dict[str, str] = {"capabilities": "supports"}
 """The standard's introduction calls `supports` by another name."""
@@ -64,8 +66,12 @@ def build_parser() -> argparse.ArgumentParser:
             description=summary[0].upper() + summary[1:] + ".",
             allow_abbrev=False,
         )
-        import_module(f"vnn_mondeq.cli.{command}").configure(subparser)
+        _module(command).configure(subparser)
     return parser
+
+
+def _module(command: str) -> ModuleType:
+    return import_module(f"vnn_mondeq.cli.{command.replace('-', '_')}")
 
 
 def _positive(text: str) -> int:
@@ -85,7 +91,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv, namespace=defaults)
     set_thread_count(arguments.threads)
     command = COMMAND_ALIASES.get(arguments.command, arguments.command)
-    return guarded(import_module(f"vnn_mondeq.cli.{command}").run, arguments)
+    return guarded(_module(command).run, arguments)
 
 
 def guarded(run, arguments: argparse.Namespace) -> int:

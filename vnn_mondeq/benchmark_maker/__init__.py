@@ -1,0 +1,1 @@
+"""Folders of robustness instances in the layout that VNN-COMP asks of a proposed benchmark."""
