@@ -23,6 +23,7 @@ LEVELS: dict[str, int] = {
     "system": 3,
     "query": 3,
     "bench": 3,  # runs the verifier in processes; knows only the words of an answer
+    "candidate": 4,
     "problem": 4,
     "sets": 4,
     # front ends and engines: rooms that do not see each other

@@ -7,12 +7,15 @@ This is the only module that builds a `Witness` or a `CheckedCertificate`.
 1. the candidate, rounded to the model's element type, lies in the query's own input set, exactly
    (rationals). One liberty, for float queries only: a coordinate that the query fixes to a single
    number may take the element-type number nearest to it, since no other exists;
-2. onnxruntime, on the original file, gives outputs for which every constraint of some case holds
-   *strictly*, evaluated in exact rationals on the numbers that the runtime returned. Equality is
-   not enough even where the constraint is `<=`;
-3. this package's own float64 fixpoint at the same input satisfies them strictly as well: a
-   violation that only one of the two sees is smaller than rounding errors. For queries about exact
-   (`real`) arithmetic it must do so by more than every error that this package may make.
+2. onnxruntime, on the original file, gives outputs for which every constraint of some case holds,
+   evaluated in exact rationals on the numbers that the runtime returned; equality counts where
+   the constraint is not strict;
+3. this package's own float64 fixpoint at the same input agrees. Constraints that hold strictly in
+   the runtime must do so here: a violation that only one of the two sees is smaller than rounding
+   errors. Where the runtime returns equality, the own value may differ from it by the row's error,
+   so no case that has such a witness can ever be refuted (that takes more than the error).
+   For queries about exact (`real`) arithmetic the constraints must hold by more than every error
+   that this package may make, or for the exact fixpoint in rationals (`system.exact`).
 
 A case without constraints is violated by every input of its set; only step 1 and a successful
 run apply. Where the query states an Lq ball through a norm network, the runtime's own value of
@@ -31,14 +34,16 @@ from typing import Protocol, final
 
 import numpy as np
 
+from vnn_mondeq.candidate import Violation, as_floats_read, round_into, violation_of
 from vnn_mondeq.deadline import Deadline
 from vnn_mondeq.errors import ModelError
 from vnn_mondeq.problem import Obligation, Problem
-from vnn_mondeq.query.input_set import AbstractInputSet, Box, Intersection
+from vnn_mondeq.query.input_set import AbstractInputSet
 from vnn_mondeq.query.query import Case, Variable
 from vnn_mondeq.result import AbstractCertificate, CheckedCertificate, Reason, Witness
 from vnn_mondeq.rounding import SAFETY, norm_up, product_error
 from vnn_mondeq.statement import certainly_empty, runtime_unit
+from vnn_mondeq.system.exact import exact_outputs
 from vnn_mondeq.system.solve import FixpointSolver
 
 _DTYPES = {"float32": np.float32, "float64": np.float64}
@@ -162,7 +167,7 @@ class Gate:
         rejection = Rejection(Reason.WITNESS_REJECTED, "the runtime returned no finite numbers")
         for obligation in self.problem.obligations:
             readable = self._as_read(obligation.inputs)
-            point = _round_into(readable, x, dtype)
+            point = round_into(readable, x, dtype)
             if not readable.contains(point.astype(np.float64)):
                 continue
             outside = False
@@ -222,13 +227,7 @@ class Gate:
         """The set as a float query's reader sees it (rule 1 of the module's docstring)."""
         if runtime_unit(self.problem.query, self.element_type) is None:
             return inputs
-        match inputs:
-            case Box():
-                return _with_fixed_coordinates_readable(inputs)
-            case Intersection():
-                return Intersection(tuple(self._as_read(part) for part in inputs.parts))
-            case _:
-                return inputs
+        return as_floats_read(inputs)
 
     def _replayed(self, obligation: Obligation, point: np.ndarray) -> Witness | Rejection:
         inputs = _split(point, self.problem.system.inputs)
@@ -246,14 +245,17 @@ class Gate:
             return gadgets
         best = -math.inf
         for case, rows in zip(self._cases(obligation), obligation.cases, strict=True):
-            margin = _violation(case, point, flat)
-            best = max(best, margin)
-            if margin > 0.0 and self._own_fixpoint_agrees(obligation, rows, point):
+            violation = violation_of(case, point, flat)
+            best = max(best, violation.margin)
+            agrees = violation.holds and self._own_fixpoint_agrees(
+                obligation, case, rows, point, violation
+            )
+            if agrees:
                 query = self.problem.query
                 return Witness(
                     inputs=_by_variable(query.input_variables, point) | gadgets[0],
                     outputs=_by_variable(query.output_variables, flat) | gadgets[1],
-                    margin=margin,
+                    margin=violation.margin,
                     replayed_by=runtime.runtime,
                 )
         if best > 0.0:
@@ -293,69 +295,31 @@ class Gate:
         return [case for case in self.problem.query.cases if case.inputs is obligation.inputs]
 
     def _own_fixpoint_agrees(
-        self, obligation: Obligation, rows: tuple[int, ...], point: np.ndarray
+        self,
+        obligation: Obligation,
+        case: Case,
+        rows: tuple[int, ...],
+        point: np.ndarray,
+        violation: Violation,
     ) -> bool:
         x = point.astype(np.float64)
         solution = FixpointSolver(self.problem.system).solve(x[None])
         z, chosen = solution.value[0], np.asarray(rows, dtype=np.intp)
         c = obligation.rows.coefficients.take(chosen)
+        error = obligation.rows.error[chosen]
         value = c.on_z @ z + c.on_x @ x + c.offset
-        if runtime_unit(self.problem.query, self.element_type) is None:
-            # A statement about exact arithmetic: no rounding error may decide it.
-            both = np.abs(np.hstack([c.on_z, c.on_x, c.offset[:, None]]))
-            size = np.concatenate([np.abs(z), np.abs(x), [1.0]])
-            value = value + product_error(both, size, size.size) * SAFETY
-            value = value + norm_up(c.on_z, axis=1) * solution.error_bound[0] * SAFETY
-            value = value + obligation.rows.error[chosen] * SAFETY
-        return bool(np.all(value < 0.0))
+        if runtime_unit(self.problem.query, self.element_type) is not None:
+            return bool(np.all(np.where(violation.ties, value <= error, value < 0.0)))
+        # A statement about exact arithmetic: no rounding error may decide it.
+        both = np.abs(np.hstack([c.on_z, c.on_x, c.offset[:, None]]))
+        size = np.concatenate([np.abs(z), np.abs(x), [1.0]])
+        value = value + product_error(both, size, size.size) * SAFETY
+        value = value + norm_up(c.on_z, axis=1) * solution.error_bound[0] * SAFETY
+        return bool(np.all(value + error * SAFETY < 0.0)) or self._holds_exactly(case, x)
 
-
-def _with_fixed_coordinates_readable(box: Box) -> Box:
-    fixed = box.inner_lower >= box.inner_upper
-    hull = box.widened()
-    return Box(
-        box.lower,
-        box.upper,
-        np.where(fixed, hull.lower, box.inner_lower),
-        np.where(fixed, hull.upper, box.inner_upper),
-    )
-
-
-def _inner_bounds(inputs: AbstractInputSet) -> tuple[np.ndarray, np.ndarray]:
-    """The tightest inner bounds that the set's boxes give."""
-    lower = np.full(inputs.dimension, -np.inf)
-    upper = np.full(inputs.dimension, np.inf)
-    parts = inputs.parts if isinstance(inputs, Intersection) else (inputs,)
-    for part in parts:
-        if isinstance(part, Box):
-            lower = np.maximum(lower, part.inner_lower)
-            upper = np.minimum(upper, part.inner_upper)
-    return lower, upper
-
-
-def _round_into(inputs: AbstractInputSet, x: np.ndarray, dtype: type) -> np.ndarray:
-    """`x` in the element type, moved by one step where rounding has left the set's box."""
-    lower, upper = _inner_bounds(inputs)
-    with np.errstate(over="ignore"):
-        point = np.clip(x, lower, np.maximum(lower, upper)).astype(dtype)
-    wide = point.astype(np.float64)
-    point = np.where(wide < lower, np.nextafter(point, dtype(np.inf)), point)
-    return np.where(wide > upper, np.nextafter(point, dtype(-np.inf)), point).astype(dtype)
-
-
-def _violation(case: Case, point: np.ndarray, outputs: np.ndarray) -> float:
-    """By how much the least violated constraint is violated; not positive for no violation."""
-    if not case.constraints:
-        return math.inf
-    worst = None
-    for constraint in case.constraints:
-        value = constraint.value(
-            {i: Fraction(float(point[i])) for i in constraint.x},
-            {i: Fraction(float(outputs[i])) for i in constraint.y},
-        )
-        worst = value if worst is None else max(worst, value)
-    # The sign must not be lost when a tiny rational underflows.
-    return float(-worst) or (math.ulp(0.0) if worst < 0 else 0.0)
+    def _holds_exactly(self, case: Case, x: np.ndarray) -> bool:
+        outputs = exact_outputs(self.problem.system, x)
+        return outputs is not None and violation_of(case, x, outputs).holds
 
 
 def _split(flat: np.ndarray, tensors: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:

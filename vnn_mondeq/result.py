@@ -56,7 +56,8 @@ class Witness:
 
     - `inputs`: name of each declared input → array in the declared shape, model element type.
     - `outputs`: the same for the outputs, as the runtime computed them.
-    - `margin`: by how much the least violated constraint is violated (positive, in output units).
+    - `margin`: by how much the least violated constraint is violated, in output units; zero where
+      one holds with equality.
     - `replayed_by`: the runtime and its version.
     """
 

@@ -58,9 +58,12 @@ def test_verdicts_on_a_network_that_is_known_exactly(model, tmp_path, name):
     assert (result.certificate is not None) == (expected is Verdict.UNSAT)
 
 
-def test_ties_are_never_decided_wrongly(model, tmp_path):
-    """`Y >= 1` holds at one corner with equality: neither a strict witness nor a proof exists."""
+def test_a_tie_is_a_counterexample_where_the_runtime_computes_it(model, tmp_path):
+    """`Y >= 1` holds at one corner, with equality; `Y > 1` nowhere, but by no margin."""
     result = vnn_mondeq.verify(model, query(tmp_path, "(assert (>= Y[0,0] 1.0))"), timeout=10)
+    assert result.verdict is Verdict.SAT
+    assert result.witness.margin == 0.0
+    result = vnn_mondeq.verify(model, query(tmp_path, "(assert (> Y[0,0] 1.0))"), timeout=10)
     assert result.verdict is Verdict.UNKNOWN
     assert result.reason is not Reason.NONE
 

@@ -12,8 +12,10 @@ from vnn_mondeq.deadline import Deadline
 from vnn_mondeq.errors import ModelError
 from vnn_mondeq.gate import Gate, NothingToRefute, Rejection
 from vnn_mondeq.query.input_set import Box, HalfSpace, Intersection
+from vnn_mondeq.query.query import LinearConstraint
 from vnn_mondeq.result import AbstractCertificate, CheckedCertificate, Reason, Witness
 from vnn_mondeq.statement import build_problem
+from vnn_mondeq.system.affine import AffineMap, Coefficients
 from vnn_mondeq.system.implicit import dense_system
 
 
@@ -70,7 +72,7 @@ def test_a_real_violation_is_a_witness_in_the_declared_names_and_types():
 
 REJECTED = {
     "no violation": (np.array([0.25]), None, "no violation"),
-    "equality": (np.array([0.5]), None, "no violation"),
+    "strict equality": (np.array([0.5]), None, "no violation"),
     "outside the box": (np.array([1.5]), None, None),
     "only the runtime sees it": (np.array([0.4]), Relu(0.2), "exact fixpoint does not confirm"),
     "the runtime does not see it": (np.array([0.6]), Relu(-0.2), "no violation"),
@@ -83,7 +85,8 @@ REJECTED = {
 @pytest.mark.parametrize("name", REJECTED)
 def test_other_candidates_are_rejected(name):
     x, runtime, detail = REJECTED[name]
-    found = _gate(_unit_box(), [ABOVE_HALF], runtime).confirm_witness(x)
+    row = dataclasses.replace(ABOVE_HALF, strict=name.startswith("strict"))
+    found = _gate(_unit_box(), [row], runtime).confirm_witness(x)
     if detail is None:
         # Outside points are moved to the box; this one then is a witness at its corner.
         assert isinstance(found, Witness)
@@ -92,6 +95,45 @@ def test_other_candidates_are_rejected(name):
         assert isinstance(found, Rejection)
         assert found.reason is Reason.WITNESS_REJECTED
         assert detail in found.detail
+
+
+@pytest.mark.parametrize("element_type", ["float32", "real"])
+def test_equality_is_enough_where_both_see_it(element_type):
+    gate = _gate(_unit_box(), [ABOVE_HALF], element_type=element_type)
+    witness = gate.confirm_witness(np.array([0.5]))
+    assert isinstance(witness, Witness)
+    assert witness.margin == 0.0
+
+
+@pytest.mark.parametrize(
+    ("offset", "element_type", "accepted"),
+    [(1e-9, "float32", True), (1e-4, "float32", False), (1e-9, "real", False)],
+)
+def test_equality_in_the_runtime_alone_must_be_within_the_error(offset, element_type, accepted):
+    """The runtime says `Y == 0.5 + offset`; the exact fixpoint is `offset` short of that."""
+    one, system = np.ones((1, 1)), _identity_system()
+    evaluation = AffineMap(system.output.coefficients, runtime=Coefficients(one, one, one[0]))
+    query = query_of([(_unit_box(), [constraint({0: -1.0}, 0.5 + offset)])], 1, 1, element_type)
+    problem = build_problem(dataclasses.replace(system, output=evaluation), query, "float32")
+    runtime = Relu()
+    runtime.run = lambda inputs: {"y": np.array([0.5 + offset])}
+    found = Gate(problem, "float32", lambda: runtime).confirm_witness(np.array([0.5]))
+    assert isinstance(found, Witness) == accepted
+
+
+def test_equality_is_found_to_be_exact_although_float64_rounds():
+    """`y = x / 3`-like weights: the float64 value of the row is not zero, the exact one is."""
+    third = np.array([[1.0 / 3.0]])
+    system = dense_system(-np.eye(1), np.eye(1), np.zeros(1), third, np.zeros(1))
+    exact = Fraction(1.0 / 3.0) * Fraction(0.3) / 2  # z = x / 2
+    row = LinearConstraint({}, {0: Fraction(-1)}, exact, False)
+    for shift, accepted in ((Fraction(0), True), (Fraction(1, 10**40), False)):
+        moved = dataclasses.replace(row, offset=exact + shift)
+        query = query_of([(_unit_box(), [moved])], 1, 1, "real")
+        runtime = Relu()
+        runtime.run = lambda inputs: {"y": np.array([1.0])}
+        gate = Gate(build_problem(system, query, "float64"), "float64", lambda r=runtime: r)
+        assert isinstance(gate.confirm_witness(np.array([0.3])), Witness) == accepted
 
 
 def test_points_outside_a_half_space_are_rejected():
