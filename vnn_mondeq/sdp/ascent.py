@@ -9,7 +9,7 @@ from typing import final
 import numpy as np
 
 from vnn_mondeq.deadline import Deadline
-from vnn_mondeq.sdp.shor import INPUT_BARRIER, Evaluation, ShorDual
+from vnn_mondeq.sdp.shor import INPUT_BARRIER, Evaluation, Multipliers, ShorDual
 
 SLACK = 1.5
 """Points of decrement up to `centred` are near the central path, not on it: the optimum may lie
@@ -52,10 +52,21 @@ class AscentSettings:
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
+class PathPoint:
+    """Where a path was left, or where another one is entered: multipliers near the central point of
+    the parameter `tau`."""
+
+    multipliers: Multipliers
+    tau: float
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
 class Ascent:
-    """The best point found (its bound in plain float64), and the Newton steps spent."""
+    """The best point (its bound in plain float64), the last one, and the Newton steps spent."""
 
     best: Evaluation
+    last: PathPoint
     steps: int
 
 
@@ -64,6 +75,7 @@ def ascend(
     target: float,
     settings: AscentSettings,
     deadline: Deadline,
+    start: PathPoint | None = None,
 ) -> Ascent | None:
     """Lower the bound until it is below `target`, or hopeless, or steps or time run out.
 
@@ -73,14 +85,14 @@ def ascend(
 
     **Returns** `None` when no start is feasible in floating point.
 
-    The start is the best of a grid of uniform multipliers. Starting from another class's solution
-    was measured and is worse: its small multipliers sit at the boundary of the new problem, and
-    Newton needs ten times the steps to lift them.
+    Without a feasible `start` it is the best of a grid of uniform multipliers. Starting from
+    another class's solution was measured and is worse: its small multipliers sit at the boundary of
+    the new problem, and Newton needs ten times the steps to lift them. From the parent's solution
+    in a tree it needs a fifth of them.
     """
     unit = float(np.linalg.norm(dual.on_z) + np.linalg.norm(dual.on_x)) or 1.0
-    tau = settings.tau / unit
     weight = 4 * dual.e.size + INPUT_BARRIER * (dual.on_x.size + dual.count)
-    at = _best_start(dual, tau, settings)
+    at, tau = _entered(dual, settings.tau / unit, settings, start)
     if at is None:
         return None
     best = at
@@ -105,7 +117,14 @@ def ascend(
             break
         tau *= settings.growth
         at = dual.evaluate(at.multipliers, tau) or at
-    return Ascent(best, steps)
+    return Ascent(best, PathPoint(at.multipliers, tau), steps)
+
+
+def _entered(
+    dual: ShorDual, tau: float, settings: AscentSettings, start: PathPoint | None
+) -> tuple[Evaluation | None, float]:
+    at = None if start is None else dual.evaluate(start.multipliers, start.tau)
+    return (_best_start(dual, tau, settings), tau) if at is None else (at, start.tau)
 
 
 def _best_start(dual: ShorDual, tau: float, settings: AscentSettings) -> Evaluation | None:

@@ -16,7 +16,7 @@ from vnn_mondeq.errors import DeadlineExceeded
 from vnn_mondeq.problem import Obligation, Problem
 from vnn_mondeq.progress import AbstractObserver
 from vnn_mondeq.result import AbstractEngine, CertificateCandidate, NoAnswer, Outcome, Reason
-from vnn_mondeq.sdp.ascent import AscentSettings, ascend
+from vnn_mondeq.sdp.ascent import AscentSettings, PathPoint, ascend
 from vnn_mondeq.sdp.certificate import ShorCertificate, ShorProof, ShorRefutation
 from vnn_mondeq.sdp.phases import ScaledForm, scaled_form
 from vnn_mondeq.sdp.set_constraints import SetConstraints, set_constraints
@@ -109,14 +109,16 @@ def bound_case(
     weights: np.ndarray,
     settings: AscentSettings,
     deadline: Deadline,
+    start: PathPoint | None = None,
 ) -> "CaseBound | None":
     """The semidefinite bound of a case; `None` if no start is feasible.
 
     - `weights`: of the case's rows, non-negative, the first to try. Where they do not suffice,
       others follow (`ROW_GAMES`).
+    - `start`: where to enter the path of those first weights.
     """
     model = _CaseModel.of(obligation, form, case)
-    best = model.bound(weights, settings, deadline)
+    best = model.bound(weights, settings, deadline, start)
     if best is None or weights.size == 1:
         return best
     steps, values = best.steps, [model.values(best.point)]
@@ -184,14 +186,18 @@ class _CaseModel:
         return self.on_z @ point.z + self.on_x @ point.x + self.constant
 
     def bound(
-        self, weights: np.ndarray, settings: AscentSettings, deadline: Deadline
+        self,
+        weights: np.ndarray,
+        settings: AscentSettings,
+        deadline: Deadline,
+        start: PathPoint | None = None,
     ) -> "CaseBound | None":
         form, constant = self.form, float(weights @ self.constant)
         dual = ShorDual(
             form.A, form.B, form.e, weights @ self.on_z, weights @ self.on_x, self.beyond
         )
         target = -constant - AIR * (1.0 + abs(constant))
-        found = ascend(dual, target, settings, deadline)
+        found = ascend(dual, target, settings, deadline, start)
         if found is None:
             return None
         multipliers = found.best.multipliers
@@ -203,18 +209,19 @@ class _CaseModel:
             form.scale_z,
             form.scale_s,
         )
-        return CaseBound(refutation, target - found.best.bound, found.best, found.steps)
+        return CaseBound(refutation, target - found.best.bound, found.best, found.last, found.steps)
 
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class CaseBound:
     """`margin > 0`: the refutation holds, in plain float64. `point`: where the bound is attained in
-    the relaxation; `steps`: Newton steps spent."""
+    the relaxation; `last`: where the path was left; `steps`: Newton steps spent."""
 
     refutation: ShorRefutation
     margin: float
     point: Evaluation
+    last: PathPoint
     steps: int
 
 
