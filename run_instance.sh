@@ -18,7 +18,11 @@ python=$here/.venv/bin/python
 [ -x "$python" ] || python=python3
 
 PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH} "$python" -m vnn_mondeq competition \
-    "$category" "$onnx" "$vnnlib" "$results" "$timeout" < /dev/null > /dev/null
+    --parent "$$" "$category" "$onnx" "$vnnlib" "$results" "$timeout" < /dev/null > /dev/null &
+child=$!
+# A harness that ends this script at its limit must not leave the verifier running.
+trap 'kill "$child" 2> /dev/null; exit 143' HUP INT TERM
+wait "$child"
 status=$?
 
 if [ "$status" -ne 0 ]; then

@@ -1,13 +1,14 @@
-"""The last resort for the time limit: a thread that answers when the main thread cannot.
+"""Threads that end the process: at the time limit, or when whoever started it is gone.
 
 Engines check their deadline in every loop, but one long call into compiled code (a factorisation,
-the loading of a huge file) can overrun it. The watcher thread runs then, because such calls
-release the interpreter lock, gives the answer and ends the process.
+the loading of a huge file) can overrun it. The backstop is a thread that runs then, because such
+calls release the interpreter lock, gives the answer and ends the process.
 """
 
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 
 from vnn_mondeq.cli import exit_code
@@ -55,3 +56,21 @@ class Backstop:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(self._code)
+
+
+_PARENT_SECONDS = 0.2
+"""How often to look for the parent."""
+
+
+def end_with_parent(parent: int) -> None:
+    """From now on end this process soon after process `parent` has, which must have started it.
+
+    A harness that kills a script kills nothing that the script has started.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_PARENT_SECONDS)
+        os._exit(exit_code.INTERRUPTED)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()

@@ -12,7 +12,7 @@ import sys
 
 from vnn_mondeq.cli import exit_code
 from vnn_mondeq.cli.assignment import format_assignment, prepare_folder
-from vnn_mondeq.cli.backstop import Backstop
+from vnn_mondeq.cli.backstop import Backstop, end_with_parent
 from vnn_mondeq.cli.console import observing
 from vnn_mondeq.cli.decide import ANY_NETWORK, decide
 from vnn_mondeq.cli.verify import parse_seconds, report
@@ -36,6 +36,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("vnnlib")
     parser.add_argument("results", help="file to write")
     parser.add_argument("timeout", type=parse_seconds, help="seconds")
+    parser.add_argument(
+        "--parent", type=int, metavar="PID", help="the process that started this one: end with it"
+    )
 
 
 def parse_networks(text: str) -> dict[str, str]:
@@ -56,6 +59,8 @@ def parse_networks(text: str) -> dict[str, str]:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.parent is not None:
+        end_with_parent(arguments.parent)
     prepare_folder(os.path.dirname(arguments.results) or ".")
     if arguments.timeout <= _START_UP_SECONDS:
         return _write(arguments.results, "timeout")

@@ -1,11 +1,30 @@
-"""What a run shows on stderr: nothing, lines, or a live progress line on a terminal."""
+"""The standard streams, and what a run shows on stderr: nothing, lines, or a live progress line."""
 
+import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from vnn_mondeq.progress import AbstractObserver, NullObserver
+
+
+def open_standard_streams() -> None:
+    """Make sure that descriptors 0 to 2 and their streams exist, whatever the caller has closed.
+
+    Otherwise the next file that is opened would take the place of stdout, for C libraries too.
+    Nothing is read from a replaced stdin, a replaced stderr takes everything, and writing to a
+    replaced stdout is an `OSError`: an answer that goes nowhere must not look like success.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The lowest free descriptor is the one that is missing.
+            os.open(os.devnull, os.O_WRONLY if descriptor == 2 else os.O_RDONLY)
+    sys.stdin = sys.stdin or os.fdopen(0)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8")
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8")
 
 
 class LineObserver(AbstractObserver):

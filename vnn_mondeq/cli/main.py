@@ -13,6 +13,7 @@ from types import ModuleType
 
 from vnn_mondeq import __version__
 from vnn_mondeq.cli import exit_code
+from vnn_mondeq.cli.console import open_standard_streams
 from vnn_mondeq.cli.threads import set_thread_count
 from vnn_mondeq.errors import OutputError, VnnMondeqError
 
@@ -87,6 +88,7 @@ def _positive(text: str) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Run one command; the exit codes are in `vnn_mondeq.cli.exit_code`."""
     started = time.monotonic()
+    open_standard_streams()
     defaults = argparse.Namespace(verbose=0, quiet=False, threads=None, started=started)
     arguments = build_parser().parse_args(argv, namespace=defaults)
     set_thread_count(arguments.threads)
@@ -111,7 +113,9 @@ def guarded(run, arguments: argparse.Namespace) -> int:
     except OSError as error:
         # Files that cannot be read are InputErrors by now; what is left is output.
         _discard_stdout()
-        return _fail(exit_code.CANNOT_WRITE, error)
+        return _fail(
+            exit_code.CANNOT_WRITE, f"the output cannot be written: {error.strerror or error}"
+        )
     except KeyboardInterrupt:
         return _fail(exit_code.INTERRUPTED, "interrupted")
     except Exception as error:  # the last line of defence; nothing is swallowed
