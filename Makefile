@@ -35,7 +35,7 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[dev,train,plot,sdp]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,train,plot,sdp,dask]'
 	touch $@ $(VENV)/.installed
 
 clean:

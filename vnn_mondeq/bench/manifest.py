@@ -16,6 +16,7 @@ from vnn_mondeq.errors import InputError
 from vnn_mondeq.whole_file import write_whole
 
 MANIFEST_FILE = "manifest.json"
+LOCAL = "local"
 FORMAT = 1
 """Of the records and the manifest."""
 
@@ -56,6 +57,8 @@ class Settings:
     - `grace`: seconds after the time limit at which the watchdog kills.
     - `memory`: bytes of address space a run may use; `None`: no limit.
     - `retries`: how often a run that crashed is started again.
+    - `workers`: runs at a time, 0 where a cluster decides; `scheduler`: `local` or `dask`, without
+      its address, which may change when a run is resumed.
     - `seed`: always `None` now: the engines' seeds are fixed in the source, so that
       `Software.source_sha256` determines them.
     """
@@ -68,7 +71,7 @@ class Settings:
     repeats: int = 1
     retries: int = 1
     workers: int = 1
-    scheduler: str = "local"
+    scheduler: str = LOCAL
     seed: int | None = None
 
 
@@ -106,10 +109,14 @@ def _encoded(manifest: Manifest) -> bytes:
 def differences(old: Manifest, new: Manifest) -> list[str]:
     """`field: old value, now new value`, for all that must not differ."""
     before, now = _flat(msgspec.to_builtins(old)), _flat(msgspec.to_builtins(new))
+    incidental = _INCIDENTAL
+    if old.settings.scheduler == new.settings.scheduler != LOCAL:
+        # The runs are elsewhere; their records say where.
+        incidental = incidental | {name for name in before if name.startswith("machine.")}
     return [
         f"{name}: {before.get(name)}, now {now.get(name)}"
         for name in sorted(before.keys() | now.keys())
-        if name not in _INCIDENTAL and before.get(name) != now.get(name)
+        if name not in incidental and before.get(name) != now.get(name)
     ]
 
 

@@ -77,8 +77,9 @@ class RunRecord:
 
     - `seconds`: wall clock, from starting the process to having collected it.
     - `cpu_seconds`: of all threads, user and system.
-    - `startup_seconds`: part of `seconds` before the engines began: interpreter, imports, reading
-      the files. `None` where the process did not come so far as to say.
+    - `startup_seconds`, `startup_cpu_seconds`: the parts of both before the engines began:
+      interpreter, imports, reading the files. `None` where the process did not come so far as to
+      say, and where no engine was needed.
     - `peak_bytes`: resident memory at its highest. Where the process could not report it, an
       upper bound: the kernel's figure, which includes the harness at the moment of the start.
     - `statistics`: of the engines, as `vnn_mondeq.result.Result` has them.
@@ -110,6 +111,7 @@ class RunRecord:
     seconds: float
     cpu_seconds: float
     startup_seconds: float | None = None
+    startup_cpu_seconds: float | None = None
     peak_bytes: int
     statistics: Mapping[str, float] = field(default_factory=dict)
 

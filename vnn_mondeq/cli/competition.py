@@ -6,18 +6,18 @@ harness has no better word. Only a results file that cannot be written is a fail
 """
 
 import argparse
-import ast
 import os
 import sys
 
+from vnn_mondeq.bench.network_list import parse_networks
 from vnn_mondeq.cli import exit_code
 from vnn_mondeq.cli.assignment import format_assignment, prepare_folder
 from vnn_mondeq.cli.backstop import Backstop, end_with_parent
 from vnn_mondeq.cli.console import observing
-from vnn_mondeq.cli.decide import ANY_NETWORK, decide
+from vnn_mondeq.cli.decide import decide
 from vnn_mondeq.cli.verify import parse_seconds, report
 from vnn_mondeq.deadline import Deadline
-from vnn_mondeq.errors import InputError, VnnMondeqError
+from vnn_mondeq.errors import VnnMondeqError
 from vnn_mondeq.whole_file import write_whole
 
 _START_UP_SECONDS = 0.5
@@ -41,23 +41,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def parse_networks(text: str) -> dict[str, str]:
-    """The harness's network argument: `model.onnx`, or `[('f','a.onnx'),('g','b.onnx')]`.
-
-    **Raises** `InputError`.
-    """
-    if not text.lstrip().startswith("["):
-        return {ANY_NETWORK: text}
-    try:
-        pairs = ast.literal_eval(text.strip())
-        found = {str(name): str(path) for name, path in pairs}
-    except (SyntaxError, ValueError, TypeError) as error:
-        raise InputError(f"cannot read the list of networks {text!r}: {error}") from error
-    if len(found) != len(pairs):
-        raise InputError(f"the list of networks names one network twice: {text!r}")
-    return found
-
-
 def run(arguments: argparse.Namespace) -> int:
     if arguments.parent is not None:
         end_with_parent(arguments.parent)
@@ -74,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _decided(arguments: argparse.Namespace, limit: Deadline) -> str:
     try:
-        files = parse_networks(arguments.onnx)
+        files = dict(parse_networks(arguments.onnx))
         with observing(arguments.verbose, arguments.quiet, arguments.started) as observer:
             query, result = decide(arguments.vnnlib, files, "auto", limit, observer)
     except (VnnMondeqError, OSError) as error:

@@ -32,6 +32,8 @@ COMMANDS: dict[str, str] = {
     "train": "train a monDEQ and export it (needs the extra 'train')",
     "make-benchmark": "write a VNN-COMP benchmark of robustness instances",
     "doctor": "look over this installation and verify two small instances with it",
+    "bench": "run a list of instances, each in a process of its own, and record every run",
+    "bench-compare": "compare two benchmarks: lost verdicts, and slowdowns above noise",
     "competition": "VNN-COMP: verify one instance and write its results file",
 }
 """Command → one line of help. The module of command `a-b` is `vnn_mondeq.cli.a_b`."""

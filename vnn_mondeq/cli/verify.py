@@ -5,6 +5,7 @@ import math
 import sys
 
 from vnn_mondeq.cli import exit_code
+from vnn_mondeq.cli.answer_record import EngineClock, write_answer
 from vnn_mondeq.cli.assignment import format_assignment, prepare_folder, serialise_assignment
 from vnn_mondeq.cli.backstop import Backstop
 from vnn_mondeq.cli.console import observing
@@ -63,6 +64,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backend", choices=BACKENDS, default="auto", help="which engines to use (default: auto)"
     )
+    parser.add_argument(
+        "--record", metavar="FILE", help="write how the answer came about to FILE, as JSON"
+    )
 
 
 def parse_network(text: str) -> tuple[str, str]:
@@ -101,8 +105,9 @@ def unique(pairs: list[tuple[str, str]]) -> dict[str, str]:
 def run(arguments: argparse.Namespace) -> int:
     files = unique(arguments.network)
     folder = None if arguments.folder is None else prepare_folder(arguments.folder)
-    if arguments.certificate is not None:
-        check_writable(arguments.certificate)
+    for path in (arguments.certificate, arguments.record):
+        if path is not None:
+            check_writable(path)
     if arguments.timeout == 0.0:
         return _say_timed_out()
     limit = Deadline(arguments.started + arguments.timeout)
@@ -110,7 +115,8 @@ def run(arguments: argparse.Namespace) -> int:
     backstop = Backstop(stop, _say_timed_out)
     with backstop:
         with observing(arguments.verbose, arguments.quiet, arguments.started) as observer:
-            query, result = decide(arguments.query, files, arguments.backend, limit, observer)
+            clock = EngineClock(observer)
+            query, result = decide(arguments.query, files, arguments.backend, limit, clock)
         backstop.claim()
         lines = [result.verdict.value]
         if result.witness is not None:
@@ -120,6 +126,8 @@ def run(arguments: argparse.Namespace) -> int:
                 serialise_assignment(query, result.witness, folder)
         sys.stdout.write("\n".join(lines) + "\n")
         sys.stdout.flush()
+    if arguments.record is not None:
+        write_answer(arguments.record, result, clock)
     if arguments.certificate is not None and result.certificate is not None:
         # After the answer: a proof that cannot be written must not cost the verdict.
         _save(arguments, assign_files(query, files), result.certificate)
