@@ -30,6 +30,7 @@ COMMANDS: dict[str, str] = {
     "show": "draw a counterexample (extra 'plot')",
     "export": "turn an .npz file of weights into an ONNX model",
     "train": "train a monDEQ and export it (needs the extra 'train')",
+    "report": "tables and pictures of results, as HTML or Markdown (extra 'report')",
     "make-benchmark": "write a VNN-COMP benchmark of robustness instances",
     "doctor": "look over this installation and verify two small instances with it",
     "bench": "run a list of instances, each in a process of its own, and record every run",
