@@ -42,6 +42,7 @@ LEVELS: dict[str, int] = {
     "portfolio": 9,
     "certificate_file": 9,
     "api": 10,
+    "files": 11,
     "training": 6,
     "interop": 7,  # beside the verifier, like training/
     # what users do with answers: rooms that do not see each other

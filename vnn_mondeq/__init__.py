@@ -22,11 +22,26 @@ if TYPE_CHECKING:
     from vnn_mondeq.api import save_certificate as save_certificate
     from vnn_mondeq.api import verify as verify
     from vnn_mondeq.errors import VnnMondeqError as VnnMondeqError
+    from vnn_mondeq.files import verify_files as verify_files
     from vnn_mondeq.result import Reason as Reason
     from vnn_mondeq.result import Result as Result
     from vnn_mondeq.result import Verdict as Verdict
 
 __version__ = "0.1.0"
+
+__all__ = [  # noqa: RUF022 - functions first
+    "check",
+    "load_certificate",
+    "load_model",
+    "load_query",
+    "save_certificate",
+    "verify",
+    "verify_files",
+    "Reason",
+    "Result",
+    "Verdict",
+    "VnnMondeqError",
+]
 
 _HOME = {
     "check": "vnn_mondeq.api",
@@ -35,6 +50,7 @@ _HOME = {
     "load_query": "vnn_mondeq.api",
     "save_certificate": "vnn_mondeq.api",
     "verify": "vnn_mondeq.api",
+    "verify_files": "vnn_mondeq.files",
     "VnnMondeqError": "vnn_mondeq.errors",
     "Reason": "vnn_mondeq.result",
     "Result": "vnn_mondeq.result",
@@ -42,10 +58,12 @@ _HOME = {
 }
 
 
-def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+if not TYPE_CHECKING:  # a type checker that knew of it would take any name for defined
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOME:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(_HOME[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -99,7 +99,7 @@ def verify(
 
     if backend not in BACKENDS:
         raise InputError(f"unknown backend {backend!r}; choose one of {', '.join(BACKENDS)}")
-    deadline = _deadline(timeout)
+    deadline = deadline_of(timeout)
     gate = _gate(model, query, norms or {})
     return run(gate.problem, gate, BACKENDS[backend], deadline, observer or NullObserver())
 
@@ -123,7 +123,7 @@ def check(
     """
     import numpy as np
 
-    deadline = _deadline(timeout)
+    deadline = deadline_of(timeout)
     gate = _gate(model, query, norms or {})
     try:
         # Numbers that overflow are refused where they matter; they need no warnings.
@@ -209,7 +209,7 @@ def save_certificate(
     return len(data)
 
 
-def _deadline(timeout: float | None) -> Deadline:
+def deadline_of(timeout: float | None) -> Deadline:
     if timeout is not None and not timeout >= 0.0:
         raise InputError(f"the time limit must not be negative, and {timeout} is")
     return Deadline.after(math.inf if timeout is None else timeout)

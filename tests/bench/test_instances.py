@@ -7,8 +7,8 @@ import pytest
 
 from vnn_mondeq.bench.instances import find_file, read_expected, read_instances
 from vnn_mondeq.bench.network_list import parse_networks
-from vnn_mondeq.cli.decide import ANY_NETWORK
 from vnn_mondeq.errors import InputError
+from vnn_mondeq.files import ANY_NETWORK
 from vnn_mondeq.result import Verdict
 
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from vnn_mondeq.result import Witness
 
 
-def _value(witness: "Witness", variable: "Variable") -> "np.ndarray":
+def value_of(witness: "Witness", variable: "Variable") -> "np.ndarray":
+    """A variable's part of a counterexample, in the declared shape."""
     table = witness.inputs if variable.kind == "input" else witness.outputs
     return table[variable.name]
 
@@ -39,7 +40,7 @@ def _format_version_1(query: "Query", witness: "Witness") -> str:
     """`((X_0 0.5)` … `(Y_9 1.25))`, one flattened number a line."""
     lines = []
     for letter, variables in (("X", query.input_variables), ("Y", query.output_variables)):
-        numbers = [text for v in variables for text in _numbers(_value(witness, v))]
+        numbers = [text for v in variables for text in _numbers(value_of(witness, v))]
         lines.extend(f"({letter}_{index} {text})" for index, text in enumerate(numbers))
     return "(" + "\n".join(lines) + ")"
 
@@ -50,7 +51,7 @@ def _format_version_2(query: "Query", witness: "Witness") -> str:
     for variable in query.variables:
         shape = ",".join(str(size) for size in variable.shape)
         lines.append(f"{variable.name} {variable.element_type} [{shape}]")
-        lines.extend(_numbers(_value(witness, variable)))
+        lines.extend(_numbers(value_of(witness, variable)))
     return "\n".join(lines)
 
 
@@ -79,5 +80,5 @@ def serialise_assignment(query: "Query", witness: "Witness", folder: Path) -> No
     from vnn_mondeq.onnx_io.tensor_file import tensor_bytes
 
     for variable in query.variables:
-        data = tensor_bytes(variable.name, _value(witness, variable))
+        data = tensor_bytes(variable.name, value_of(witness, variable))
         write_whole(folder / f"{variable.name}.pb", data)

@@ -8,9 +8,9 @@ import sys
 
 from vnn_mondeq.cli import exit_code
 from vnn_mondeq.cli.backstop import Backstop
-from vnn_mondeq.cli.decide import load_all
 from vnn_mondeq.cli.verify import add_network_and_timeout, unique
 from vnn_mondeq.deadline import Deadline
+from vnn_mondeq.files import load_all
 
 _ANSWER_SECONDS = 0.25
 

@@ -14,10 +14,10 @@ from vnn_mondeq.cli import exit_code
 from vnn_mondeq.cli.assignment import format_assignment, prepare_folder
 from vnn_mondeq.cli.backstop import Backstop, end_with_parent
 from vnn_mondeq.cli.console import observing
-from vnn_mondeq.cli.decide import decide
 from vnn_mondeq.cli.verify import parse_seconds, report
 from vnn_mondeq.deadline import Deadline
 from vnn_mondeq.errors import VnnMondeqError
+from vnn_mondeq.files import decide
 from vnn_mondeq.whole_file import write_whole
 
 _START_UP_SECONDS = 0.5

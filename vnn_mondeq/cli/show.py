@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from vnn_mondeq.cli.decide import Loaded
+    from vnn_mondeq.files import Loaded
     from vnn_mondeq.query.query import Query
     from vnn_mondeq.report.image_shape import ImageShape
     from vnn_mondeq.report.witness_picture import Part, WitnessPicture
@@ -60,7 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     require("matplotlib", "show", "plot")
-    from vnn_mondeq.cli.decide import load_all
+    from vnn_mondeq.files import load_all
     from vnn_mondeq.report.witness_picture import draw_witness, largest
 
     loaded = load_all(arguments.query, unique(arguments.network))

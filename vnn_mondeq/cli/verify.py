@@ -5,12 +5,14 @@ import math
 import sys
 
 from vnn_mondeq.cli import exit_code
+from vnn_mondeq.cli.answer_json import answer_json, timed_out_json
 from vnn_mondeq.cli.answer_record import EngineClock, write_answer
 from vnn_mondeq.cli.assignment import format_assignment, prepare_folder, serialise_assignment
 from vnn_mondeq.cli.backstop import Backstop
 from vnn_mondeq.cli.console import observing
-from vnn_mondeq.cli.decide import ANY_NETWORK, assign_files, decide
 from vnn_mondeq.deadline import Deadline
+from vnn_mondeq.files import ANY_NETWORK, assign_files, decide
+from vnn_mondeq.result import Verdict
 from vnn_mondeq.whole_file import check_writable
 
 BACKENDS = (
@@ -62,6 +64,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="after unsat, write the checked proof to FILE (see check)",
     )
     parser.add_argument(
+        "--json", action="store_true", help="answer with one JSON object (docs/plugins.md)"
+    )
+    parser.add_argument(
         "--backend", choices=BACKENDS, default="auto", help="which engines to use (default: auto)"
     )
     parser.add_argument(
@@ -109,23 +114,25 @@ def run(arguments: argparse.Namespace) -> int:
         if path is not None:
             check_writable(path)
     if arguments.timeout == 0.0:
-        return _say_timed_out()
+        return _say_timed_out(arguments, files)
     limit = Deadline(arguments.started + arguments.timeout)
     stop = Deadline(limit.at - min(_ANSWER_SECONDS, 0.1 * arguments.timeout))
-    backstop = Backstop(stop, _say_timed_out)
+    backstop = Backstop(stop, lambda: _say_timed_out(arguments, files))
     with backstop:
         with observing(arguments.verbose, arguments.quiet, arguments.started) as observer:
             clock = EngineClock(observer)
             query, result = decide(arguments.query, files, arguments.backend, limit, clock)
         backstop.claim()
-        lines = [result.verdict.value]
-        if result.witness is not None:
-            if folder is None:
-                lines.append(format_assignment(query, result.witness))
-            else:
-                serialise_assignment(query, result.witness, folder)
-        sys.stdout.write("\n".join(lines) + "\n")
-        sys.stdout.flush()
+        if result.witness is not None and folder is not None:
+            serialise_assignment(query, result.witness, folder)
+        if arguments.json:
+            named = assign_files(query, files)
+            text = answer_json(arguments.query, named, arguments.started, result, query)
+        elif result.witness is not None and folder is None:
+            text = f"{result.verdict.value}\n{format_assignment(query, result.witness)}"
+        else:
+            text = result.verdict.value
+        _say(text)
     if arguments.record is not None:
         write_answer(arguments.record, result, clock)
     if arguments.certificate is not None and result.certificate is not None:
@@ -145,10 +152,18 @@ def _save(arguments: argparse.Namespace, files: dict[str, str], checked) -> None
         print(f"certificate: {path}, {size} bytes", file=sys.stderr)
 
 
-def _say_timed_out() -> int:
-    sys.stdout.write("timed-out\n")
-    sys.stdout.flush()
+def _say_timed_out(arguments: argparse.Namespace, files: dict[str, str]) -> int:
+    _say(
+        timed_out_json(arguments.query, files, arguments.started)
+        if arguments.json
+        else Verdict.TIMED_OUT.value
+    )
     return exit_code.OK
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def report(result, quiet: bool, verbose: int) -> None:

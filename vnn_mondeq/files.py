@@ -1,12 +1,16 @@
-"""Load, match files with networks, decide: what `verify`, `competition` and `check` share."""
+"""From the names of files to an answer: load, match files with networks, decide.
+
+What the commands `verify`, `competition` and `check` share, and `verify_files` for Python.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 from vnn_mondeq.deadline import Deadline
 from vnn_mondeq.errors import InputError, MismatchError, QueryError
-from vnn_mondeq.progress import AbstractObserver
+from vnn_mondeq.progress import AbstractObserver, NullObserver
 
 if TYPE_CHECKING:
     from vnn_mondeq.api import LoadedNorm
@@ -27,6 +31,38 @@ class Loaded:
     model: "LoadedModel"
     norms: "Mapping[str, LoadedNorm]"
     files: Mapping[str, str]
+
+
+def verify_files(
+    models: str | Path | Mapping[str, str | Path],
+    query: str | Path,
+    timeout: float | None = None,
+    *,
+    backend: str = "auto",
+    observer: AbstractObserver | None = None,
+) -> "Result":
+    """Decide a query about model files, in this process: `vnn-mondeq verify` as a function.
+
+    **Arguments:**
+
+    - `models`: the model of the only network, or network name → model.
+    - `query`: a VNN-LIB file, 1.0 or 2.x. Any file may be compressed.
+    - `timeout`: seconds, counted from this call, reading included; `None` for no limit. It is kept
+      between computations: one long call into compiled code can overrun it, which the command line
+      guards against and a function cannot.
+    - `backend`, `observer`: as for `vnn_mondeq.verify`.
+
+    **Returns** the answer with its evidence; never raises for want of an answer.
+
+    **Raises** `VnnMondeqError` for files that cannot be read or do not fit each other.
+    """
+    from vnn_mondeq import api
+
+    deadline = api.deadline_of(timeout)
+    named = models if isinstance(models, Mapping) else {ANY_NETWORK: models}
+    files = {name: str(path) for name, path in named.items()}
+    _, result = decide(str(query), files, backend, deadline, observer or NullObserver())
+    return result
 
 
 def load_all(query_path: str, files: Mapping[str, str]) -> Loaded:
