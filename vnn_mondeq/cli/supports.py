@@ -12,7 +12,17 @@ from vnn_mondeq.cli import exit_code
 
 OPERATORS: tuple[str, ...] = (
     *("Add", "AveragePool", "BatchNormalization", "Cast", "Concat", "Constant", "Conv", "Div"),
-    *("Dropout", "Flatten", "Gather", "Gemm", "GlobalAveragePool", "Identity", "MatMul", "Mul"),
+    *(
+        "Dropout",
+        "Flatten",
+        "Gather",
+        "Gemm",
+        "GlobalAveragePool",
+        "Identity",
+        "Loop",
+        "MatMul",
+        "Mul",
+    ),
     *("Neg", "Pad", "ReduceMean", "ReduceSum", "Relu", "Reshape", "Shape", "Slice", "Split"),
     *("Squeeze", "Sub", "Transpose", "Unsqueeze"),
     *("MonDEQ", "MonDEQConv", "MonDEQConvFactored", "MonDEQFactored"),

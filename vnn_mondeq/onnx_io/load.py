@@ -14,6 +14,7 @@ from vnn_mondeq.onnx_io.assemble import assemble
 from vnn_mondeq.onnx_io.attach import attach_solver, is_complete
 from vnn_mondeq.onnx_io.builder import Builder
 from vnn_mondeq.onnx_io.function_check import with_known_bodies
+from vnn_mondeq.onnx_io.loop_prepare import with_loops_prepared
 from vnn_mondeq.onnx_io.node import Node, Value, from_array, label
 from vnn_mondeq.onnx_io.operator import DOMAIN, MAX_OPSET, MIN_OPSET, VERSION
 from vnn_mondeq.onnx_io.operator_table import TABLE
@@ -79,7 +80,7 @@ def compile_model(proto: onnx.ModelProto, path: Path = Path("<memory>")) -> Load
     proto = with_known_bodies(proto)
     if not is_complete(proto):
         proto = attach_solver(proto)
-    nodes = _live_nodes(proto.graph)
+    nodes = _live_nodes(with_loops_prepared(proto.graph))
     _check_operators(proto, nodes)
     inputs, element_type = _input_shapes(proto.graph)
     unit = _UNITS[element_type]
@@ -101,9 +102,10 @@ def _domain(node: onnx.NodeProto) -> str:
 
 
 def _check_opsets(proto: onnx.ModelProto) -> int:
-    versions = {"" if o.domain == "ai.onnx" else o.domain: o.version for o in proto.opset_import}
-    if len(versions) != len(proto.opset_import):
-        raise UnsupportedModelError("the model imports a domain twice")
+    imports = {("" if o.domain == "ai.onnx" else o.domain, o.version) for o in proto.opset_import}
+    versions = dict(imports)
+    if len(versions) != len(imports):
+        raise UnsupportedModelError("the model imports a domain in two versions")
     opset = versions.get("", 0)
     if not MIN_OPSET <= opset <= MAX_OPSET:
         raise UnsupportedModelError(

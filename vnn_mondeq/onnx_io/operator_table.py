@@ -7,6 +7,7 @@ from vnn_mondeq.onnx_io import linear_operators as linear
 from vnn_mondeq.onnx_io import shape_operators as moves
 from vnn_mondeq.onnx_io import window_operators as windows
 from vnn_mondeq.onnx_io.builder import Builder
+from vnn_mondeq.onnx_io.loop_compile import compile_loop
 from vnn_mondeq.onnx_io.node import Node, Value
 from vnn_mondeq.onnx_io.operator import DOMAIN, OPERATORS
 
@@ -50,7 +51,7 @@ _LINEAR: Mapping[str, Callable[[Node], Value | tuple[Value, ...]]] = {
 
 TABLE: Mapping[tuple[str, str], Compile] = MappingProxyType(
     {("", name): _stateless(function) for name, function in _LINEAR.items()}
-    | {("", "Relu"): lambda node, builder: builder.relu(node)}
+    | {("", "Relu"): lambda node, builder: builder.relu(node), ("", "Loop"): compile_loop}
     | {(DOMAIN, name): lambda node, builder: builder.mondeq(node) for name in OPERATORS}
 )
 """(domain, operator) → function. Domains are normalised: `ai.onnx` is written as ``""``."""
