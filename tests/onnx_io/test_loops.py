@@ -288,3 +288,23 @@ def test_another_start_is_part_of_the_bound(trips):
             node.input[2] = "u"
     difference, bound = compared(model, np.float64, None)
     assert np.all(difference <= bound)
+
+
+def test_commands_about_a_loop(tmp_path, capsys):
+    """Verified as any other model; a Lipschitz constant would be the fixpoint's, not the loop's."""
+    from vnn_mondeq.cli.main import main
+
+    model, query = str(tmp_path / "loop.onnx"), str(tmp_path / "query.vnnlib")
+    onnx.save(loop_model(LoopCase(trips=300)), model)
+    np.save(tmp_path / "x.npy", np.full((1, 4), 0.5, dtype=np.float32))
+    assert main(["inspect", model]) == 0
+    assert "equilibrium layer (a plain loop that comes near it): z_end" in capsys.readouterr().out
+    near = ("--input", str(tmp_path / "x.npy"))
+    for kind in ("real", "float"):
+        for eps, verdict in (("0.0001", "unsat"), ("100", "sat")):
+            made = ("robustness", model, *near, "--eps", eps, "--type", kind, "-o", query)
+            assert main(["-q", *made]) == 0
+            assert main(["-q", "verify", query, "--network", f"f={model}", "--timeout", "30"]) == 0
+            assert capsys.readouterr().out.split()[0] == verdict
+    assert main(["lipschitz", model, "--norm", "2"]) == 2
+    assert "z_end is the end of a plain loop" in capsys.readouterr().err

@@ -31,6 +31,7 @@ def describe(system: "ImplicitSystem") -> list[str]:
     lines += [f"output: {name} {list(shape)}" for name, shape in system.outputs.items()]
     for block in system.blocks:
         kind = "equilibrium layer" if block.feedback else "ReLU layer"
+        kind += " (a plain loop that comes near it)" if block.plain_loop else ""
         dropped = block.size - (block.stop - block.start)
         note = f" ({dropped} of {block.size} are identically zero)" if dropped else ""
         lines.append(f"{kind}: {block.name}, {block.stop - block.start} neurons{note}")
@@ -42,5 +43,6 @@ def describe(system: "ImplicitSystem") -> list[str]:
     lines.append(f"norm of I - W: at most {system.proof.norm:.6g}")
     lines.append(
         f"L2 Lipschitz constant: at most {lipschitz_bound(system):.6g} (closed form, not tight)"
+        + (" of the fixpoint" if any(block.plain_loop for block in system.blocks) else "")
     )
     return lines

@@ -39,9 +39,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from vnn_mondeq import api
+    from vnn_mondeq.errors import ModelError
 
     deadline = Deadline(arguments.started + arguments.timeout)
     system = api.load_model(arguments.model).system
+    loops = [block.name for block in system.blocks if block.plain_loop]
+    if loops:
+        raise ModelError(
+            f"{arguments.model}: {', '.join(loops)} is the end of a plain loop, which comes near a "
+            "fixpoint but changes with the input in its own way; export the layer with the "
+            "operators of ai.vnn_mondeq"
+        )
     norm = NORMS[arguments.norm]
     for where, inputs in _places(arguments.query, system):
         for line in describe(system, norm, arguments.pairs, inputs, deadline):

@@ -61,6 +61,7 @@ def assemble(
                 size=draft.size,
                 kept=draft.kept,
                 solver_error=draft.solver_error,
+                plain_loop=draft.plain_loop,
             )
             for k, draft in enumerate(drafts)
         ),

@@ -21,6 +21,7 @@ class Draft:
 
     - `argument`: the form under the activation, kept rows only, feedback not included.
     - `feedback`: of an equilibrium layer, else `None`; `proof`: that it alone is monotone.
+    - `plain_loop`: whether the file means a finite loop, not the fixpoint (`loop_compile.py`).
     """
 
     name: str
@@ -30,6 +31,7 @@ class Draft:
     feedback: Feedback | None
     proof: MonotonicityProof
     solver_error: float
+    plain_loop: bool = False
 
 
 @final

@@ -1,7 +1,7 @@
 """How far the result of a `Loop` may lie from the fixpoint of its body.
 
 Letters: `F(z) = a z + d ReLU(S z + v)` one step in exact arithmetic, `z*` its fixpoint,
-`c = d/(1-a)` with `z* = c ReLU(S z* + v)`, `e_k = ‖z_k - z*‖₂`, `u` the unit of the runtime weights,
+`c = d/(1-a)` with `z* = c ReLU(S z* + v)`, `e_k = ‖z_k - z*‖₂`, `u` the unit of runtime weights,
 `R` those of `S z + v` and `T` those of the closing `a z + d r`, each split by source: `R_z`, `R_o`
 (everything that does not change in the loop), `T_z`, `T_r`, `T_o`. Norms of weights are bounds on
 2-norms.

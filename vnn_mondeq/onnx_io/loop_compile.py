@@ -194,7 +194,7 @@ def _draft(node: Node, loop: _Loop, step: LoopStep) -> Draft:
     except NotMonotoneError as error:
         raise NotMonotoneError(f"{node.label}: {error}") from error
     name = node.proto.output[loop.state]
-    return Draft(name, _without(argument, step.source), step.push.size, kept, own, proof, 0.0)
+    return Draft(name, _without(argument, step.source), step.push.size, kept, own, proof, 0.0, True)
 
 
 def _damped(argument: Form, step: LoopStep, kept: np.ndarray, unit: float) -> Form:

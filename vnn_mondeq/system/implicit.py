@@ -31,6 +31,9 @@ class Block:
       the other entries are identically zero and dropped out.
     - `solver_error`: 2-norm bound (graph units) on the distance between what the attached body
       returns and the exact fixpoint of the values it was given; 0 for a plain ReLU.
+    - `plain_loop`: whether the file holds a finite loop, which comes near the fixpoint: how near is
+      in the `radius` and `runtime` of the maps that read the block, for each input anew, so a
+      property of the fixpoint as a *function* (a Lipschitz constant) is none of the file's.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Block:
     size: int
     kept: np.ndarray
     solver_error: float = 0.0
+    plain_loop: bool = False
 
 
 @final
