@@ -107,7 +107,9 @@ def _picture(
     found = api.confirm_counterexample(loaded.model, loaded.query, after, norms=loaded.norms)
     confirmed = isinstance(found, Witness)
     if confirmed:
-        verdict = f"confirmed by {found.replayed_by}: a violation of {found.margin:.4g}"
+        verdict = (
+            f"confirmed by {found.replayed_by}: a case of the query holds, by {found.margin:.4g}"
+        )
     else:
         verdict = f"not confirmed: {found.detail}"
     lower, upper = _bounds(loaded.query, after)

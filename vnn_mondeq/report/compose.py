@@ -47,7 +47,12 @@ def _summary(groups: Sequence[Group]) -> str:
     if counts[Outcome.FAILED]:
         parts.append(f"{counts[Outcome.FAILED]} failed")
     models = len({group.model for group in groups})
-    return f"{runs} runs, {models} models, {len(groups)} groups: {', '.join(parts)}."
+    sizes = (_plural(runs, "run"), _plural(models, "model"), _plural(len(groups), "group"))
+    return f"{', '.join(sizes)}: {', '.join(parts)}."
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _contradictions(groups: Sequence[Group]) -> Section:
