@@ -57,22 +57,7 @@ def export_module(
     """
     frozen = _freeze(copy.deepcopy(module)).eval()
     batch = torch.cat([example_input, example_input]) if len(example_input) == 1 else example_input
-    with _quiet_exporter():
-        program = torch.onnx.export(
-            frozen,
-            (batch,),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=[input_name],
-            output_names=[output_name],
-            dynamic_shapes=({0: torch.export.Dim("N")},),
-            custom_translation_table={
-                torch.ops.vnn_mondeq.mondeq_factored.default: _translate_dense,
-                torch.ops.vnn_mondeq.mondeq_conv_factored.default: _translate_convolutional,
-            },
-            verbose=False,
-        )
-    model = attach_solver(_plain(program.model_proto))
+    model = attach_solver(export_graph(frozen, (batch,), (input_name,), output_name))
     if wide and example_input.dtype == torch.float32:
         model = widen_products(model)
     onnx.checker.check_model(model, full_check=True)
@@ -81,6 +66,38 @@ def export_module(
     if path is not None:
         save(model, path)
     return model
+
+
+def export_graph(
+    module: nn.Module,
+    inputs: tuple[Tensor, ...],
+    input_names: tuple[str, ...],
+    output_name: str,
+    *,
+    dynamic: bool = True,
+) -> onnx.ModelProto:
+    """The graph of `module` as PyTorch exports it, with our operators but without their solvers.
+
+    `dynamic`: whether the first dimension of every input is the same symbolic batch size `N`.
+    """
+    batch = {0: torch.export.Dim("N")} if dynamic else None
+    with _quiet_exporter():
+        program = torch.onnx.export(
+            module,
+            inputs,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=list(input_names),
+            output_names=[output_name],
+            dynamic_shapes=(batch,) * len(inputs) if dynamic else None,
+            custom_translation_table={
+                torch.ops.vnn_mondeq.mondeq.default: _translate_matrix,
+                torch.ops.vnn_mondeq.mondeq_factored.default: _translate_dense,
+                torch.ops.vnn_mondeq.mondeq_conv_factored.default: _translate_convolutional,
+            },
+            verbose=False,
+        )
+    return _plain(program.model_proto)
 
 
 @contextmanager
@@ -112,6 +129,10 @@ def _plain(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _operator(name: str) -> Op:
     return Op(Opset(DOMAIN, VERSION), name, schema(name))
+
+
+def _translate_matrix(u, W):
+    return _operator("MonDEQ")(u, W)
 
 
 def _translate_dense(u, P, Q, m: float):

@@ -1,10 +1,11 @@
-"""The monDEQ fixpoint as two differentiable PyTorch operators.
+"""The monDEQ fixpoint as PyTorch operators, two of them differentiable.
 
+    vnn_mondeq::mondeq(u (N, p), W (p, p)) -> z (N, p)              no gradient
     vnn_mondeq::mondeq_factored(u (N, p), P (k, p), Q (p, p), m) -> z (N, p)
     vnn_mondeq::mondeq_conv_factored(u (N, C, H, W), P, Q (C, C, k, k), mask (1|C, H, W), m) -> z
 
-`z = mask * ReLU(W z + u)` with `W = (1-m) I - PᵀP + Q - Qᵀ`, circular convolutions in the second
-form (docs/operator.md). They are custom operators so that `torch.export` keeps each as one node,
+`z = mask * ReLU(W z + u)`, in the differentiable ones with `W = (1-m) I - PᵀP + Q - Qᵀ`, circular
+convolutions in the last (docs/operator.md). They are custom operators so that `torch.export` keeps each as one node,
 which the exporter then writes as our ONNX operator.
 
 Gradients follow from implicit differentiation (Winston & Kolter 2020, section 3.4): with `D` the
@@ -75,6 +76,19 @@ def mondeq_factored(u: Tensor, P: Tensor, Q: Tensor, m: float) -> Tensor:
 
 @mondeq_factored.register_fake
 def _(u: Tensor, P: Tensor, Q: Tensor, m: float) -> Tensor:
+    return torch.empty_like(u)
+
+
+@torch.library.custom_op("vnn_mondeq::mondeq", mutates_args=())
+def mondeq(u: Tensor, W: Tensor) -> Tensor:
+    """See the module's docstring. `I - W` must be strongly monotone; for layers that come as a
+    matrix, so there is nothing to train."""
+    M = torch.eye(W.shape[0], dtype=W.dtype, device=W.device) - W
+    return _peaceman_rachford(W, u, float(torch.linalg.eigvalsh(0.5 * (M + M.T))[0]))
+
+
+@mondeq.register_fake
+def _(u: Tensor, W: Tensor) -> Tensor:
     return torch.empty_like(u)
 
 
