@@ -89,9 +89,6 @@ REFUSED = {
     "two ReLUs": lambda z, x: torch.relu(W(torch.relu(W(z))) + U(x)),
     "a product": lambda z, x: torch.relu(z * W(z) + U(x)),
     "damped": lambda z, x: 0.5 * z + 0.5 * torch.relu(W(z) + U(x)),
-    "shifted": lambda z, x: torch.relu(W(z) + U(x)) - 0.1,
-    "no ReLU": lambda z, x: W(z) + U(x),
-    "random": lambda z, x: torch.relu(nn.functional.dropout(W(z), 0.5, training=True) + U(x)),
     "another size": lambda z, x: torch.relu(W(z) + U(x))[:, :3],
 }
 

@@ -1,9 +1,9 @@
 """Equilibrium layers that another library solves, from the function `step(z, x)` they iterate.
 
-TorchDEQ and most research code hold a layer as a function of the state and the input, which a solver
-iterates. Where that function is `ReLU(W z + U x + b)`, whatever it is made of (linear layers,
-convolutions, normalisation for inference, masks), `layer_from_step` finds `W`, `U` and `b` and
-makes a layer of it that `vnn_mondeq.onnx_io.torch_export.export_module` exports:
+TorchDEQ and most research code hold a layer as a function of the state and the input, which a
+solver iterates. Where that function is `ReLU(W z + U x + b)`, whatever it is made of (linear
+layers, convolutions, normalisation for inference, masks), `layer_from_step` finds `W`, `U` and `b`
+and makes a layer of it that `vnn_mondeq.onnx_io.torch_export.export_module` exports:
 
     layer = layer_from_step(lambda z, x: torch.relu(net.W(z) + net.U(x)), state, x)
     export_module(torch.nn.Sequential(layer, net.head), x, "model.onnx")

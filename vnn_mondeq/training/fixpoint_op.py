@@ -5,8 +5,8 @@
     vnn_mondeq::mondeq_conv_factored(u (N, C, H, W), P, Q (C, C, k, k), mask (1|C, H, W), m) -> z
 
 `z = mask * ReLU(W z + u)`, in the differentiable ones with `W = (1-m) I - PᵀP + Q - Qᵀ`, circular
-convolutions in the last (docs/operator.md). They are custom operators so that `torch.export` keeps each as one node,
-which the exporter then writes as our ONNX operator.
+convolutions in the last (docs/operator.md). They are custom operators so that `torch.export` keeps
+each as one node, which the exporter then writes as our ONNX operator.
 
 Gradients follow from implicit differentiation (Winston & Kolter 2020, section 3.4): with `D` the
 diagonal of active neurons and `g` the incoming gradient, `y` solves `y = D (Wᵀ y + g)`; then
