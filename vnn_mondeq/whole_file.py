@@ -10,13 +10,15 @@ from vnn_mondeq.errors import OutputError
 def write_whole(path: str | Path, data: bytes) -> None:
     """Write `data` to `path` through a temporary file beside it, with the usual permissions.
 
+    A symbolic link stays one: what it points to is written.
+
     **Raises** `OutputError` when it cannot be written; an existing file is then untouched.
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     except OSError as error:
-        raise OutputError(f"{target}: cannot be written: {error.strerror}") from error
+        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
@@ -24,7 +26,7 @@ def write_whole(path: str | Path, data: bytes) -> None:
         os.replace(temporary, target)
     except OSError as error:
         Path(temporary).unlink(missing_ok=True)
-        raise OutputError(f"{target}: cannot be written: {error.strerror}") from error
+        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def check_writable(path: str | Path) -> None:

@@ -35,7 +35,9 @@ def answer_json(
     - `started`: when the process did, on the monotonic clock.
     """
     proof = result.certificate
-    known = result.witness is not None and read is not None
+    found = None
+    if result.witness is not None and read is not None:
+        found = _witness(result.witness, read)
     answer = {
         "format": FORMAT,
         "version": __version__,
@@ -48,7 +50,7 @@ def answer_json(
         "engine": result.engine,
         "seconds": round(time.monotonic() - started, 3),
         "statistics": {name: _finite(value) for name, value in result.statistics.items()},
-        "witness": _witness(result.witness, read) if known else None,
+        "witness": found,
         "certificate": None
         if proof is None
         else {

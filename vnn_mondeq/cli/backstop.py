@@ -23,7 +23,7 @@ class Backstop:
     - `code`: with which exit code it does.
     """
 
-    def __init__(self, deadline: Deadline, answer: Callable[[], None], code: int = exit_code.OK):
+    def __init__(self, deadline: Deadline, answer: Callable[[], object], code: int = exit_code.OK):
         self._deadline = deadline
         self._code = code
         self._answer = answer

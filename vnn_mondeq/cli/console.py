@@ -5,8 +5,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from vnn_mondeq.progress import AbstractObserver, NullObserver
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 
 def open_standard_streams() -> None:
@@ -50,7 +54,7 @@ class LineObserver(AbstractObserver):
 class RichObserver(AbstractObserver):
     """A single progress line, rewritten in place; erased at the end."""
 
-    def __init__(self, bar, task):
+    def __init__(self, bar: "Progress", task: "TaskID"):
         self._bar = bar
         self._task = task
 

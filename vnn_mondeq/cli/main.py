@@ -8,6 +8,7 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
 
@@ -99,7 +100,7 @@ def main(argv: list[str] | None = None) -> int:
     return guarded(_module(command).run, arguments)
 
 
-def guarded(run, arguments: argparse.Namespace) -> int:
+def guarded(run: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
     """Call `run(arguments)` and turn what it raises into one line on stderr and an exit code."""
     try:
         code = run(arguments)
