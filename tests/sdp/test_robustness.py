@@ -23,7 +23,7 @@ from vnn_mondeq.sdp.check import check_shor
 from vnn_mondeq.sdp.engine import StrengthenedShor
 from vnn_mondeq.sdp.phases import scaled_form
 from vnn_mondeq.sdp.set_constraints import SetConstraints
-from vnn_mondeq.sdp.shor import INPUT_BARRIER, Multipliers, ShorDual
+from vnn_mondeq.sdp.shor import Multipliers, ShorDual
 from vnn_mondeq.statement import build_problem
 
 CENTRAL_DIFFERENCE = 1e-6
@@ -61,7 +61,7 @@ def test_gradient_matches_differences_of_the_potential(seed, m):
     gradient, _ = dual.derivatives(at, tau)
     for direction in np.eye(gradient.size):
         up, down = (
-            dual.evaluate(at.multipliers.moved(h * direction), tau).potential
+            dual.evaluate(at.multipliers.times(np.exp(h * direction)), tau).potential
             for h in (CENTRAL_DIFFERENCE, -CENTRAL_DIFFERENCE)
         )
         slope = (up - down) / (2 * CENTRAL_DIFFERENCE)
@@ -77,7 +77,9 @@ def test_hessian_matches_differences_of_the_gradient(seed, m):
     exact = np.empty_like(model)
     for column, direction in enumerate(np.eye(gradient.size)):
         up, down = (
-            dual.derivatives(dual.evaluate(at.multipliers.moved(h * direction), tau), tau)[0]
+            dual.derivatives(dual.evaluate(at.multipliers.times(np.exp(h * direction)), tau), tau)[
+                0
+            ]
             for h in (CENTRAL_DIFFERENCE, -CENTRAL_DIFFERENCE)
         )
         exact[:, column] = (up - down) / (2 * CENTRAL_DIFFERENCE)
@@ -241,16 +243,21 @@ def test_settings_refuse_values_without_meaning():
 @pytest.mark.parametrize("seed", range(4))
 def test_conjugate_gradients_find_the_dense_newton_step(seed, m):
     """More inputs than neurons, as it is used; both solve one system."""
-    dual = drawn_dual(seed, k=4, n=40, m=m)
+    few = drawn_dual(seed, k=4, n=40, m=m)
+    many = dataclasses.replace(few, many=1)
     for tau in (3.0, 300.0):
-        at = dual.evaluate(drawn_multipliers(seed, dual), tau)
-        gradient, hessian = dual.derivatives(at, tau)
-        system = many_inputs.NewtonSystem.of(dual, at, tau, INPUT_BARRIER)
+        dense, at = (d.evaluate(drawn_multipliers(seed, few), tau) for d in (few, many))
+        assert at.bound == pytest.approx(dense.bound, rel=1e-12)
+        assert at.potential == pytest.approx(dense.potential, rel=1e-10)
+        gradient, hessian = few.derivatives(dense, tau)
+        again = many.derivatives(at, tau)
+        assert np.allclose(again[0], gradient) and np.allclose(again[1], hessian)
+        system = many_inputs.NewtonSystem.of(many, at, tau)
         rng = np.random.default_rng([83, seed])
         assert np.allclose(system.gradient, gradient)
         for direction in rng.normal(size=(5, gradient.size)):
             assert np.allclose(system.times(direction), hessian @ direction)
-        step, decrement = many_inputs.many_inputs_step(dual, at, tau, INPUT_BARRIER)
-        dense = -np.linalg.solve(hessian, gradient)
-        assert np.linalg.norm(step - dense) <= 0.05 * np.linalg.norm(dense)
-        assert decrement == pytest.approx(np.sqrt(-gradient @ dense), rel=1e-3)
+        step, decrement = many_inputs.many_inputs_step(many, at, tau)
+        exact = -np.linalg.solve(hessian, gradient)
+        assert np.linalg.norm(step - exact) <= 0.05 * np.linalg.norm(exact)
+        assert decrement == pytest.approx(np.sqrt(-gradient @ exact), rel=1e-3)

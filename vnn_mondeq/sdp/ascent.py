@@ -4,12 +4,12 @@ Any iterate is a certificate (weak duality), so the run stops at the first bound
 """
 
 from dataclasses import dataclass
-from typing import final
+from typing import Self, final
 
 import numpy as np
 
 from vnn_mondeq.deadline import Deadline
-from vnn_mondeq.sdp.shor import INPUT_BARRIER, Evaluation, Multipliers, ShorDual
+from vnn_mondeq.sdp.shor import Evaluation, Multipliers, ShorDual
 
 SLACK = 1.5
 """Points of decrement up to `centred` are near the central path, not on it: the optimum may lie
@@ -22,8 +22,10 @@ class AscentSettings:
     """How the path is followed.
 
     - `tau`: the first path parameter, for an objective of unit norm. Large: the path is entered
-      where the bound is already sharp; in logarithms that costs no more steps than its beginning.
+      where the bound is already sharp; far from it steps are in logarithms, where that costs no
+      more than its beginning.
     - `growth`: factor between path parameters.
+    - `far`: Newton decrement from which on steps are in logarithms.
     - `centred`: Newton decrement at which a point counts as central.
     - `reach`: largest change of a logarithm in one step.
     - `gap`: stop once the gap is below this, for an objective of unit norm.
@@ -35,6 +37,7 @@ class AscentSettings:
 
     tau: float = 1500.0
     growth: float = 4.0
+    far: float = 10.0
     centred: float = 3.0
     reach: float = 4.0
     gap: float = 1e-3
@@ -43,11 +46,17 @@ class AscentSettings:
     scales: tuple[float, ...] = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
 
     def __post_init__(self) -> None:
-        for name in ("tau", "centred", "reach", "gap", "certainty", "steps"):
+        for name in ("tau", "far", "centred", "reach", "gap", "certainty", "steps"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"AscentSettings.{name} must be positive")
         if not self.growth > 1.0:
             raise ValueError("AscentSettings.growth must exceed 1")
+
+    @classmethod
+    def accurate(cls, accuracy: float = 1e-6) -> Self:
+        """The bound itself, not whether it is below some target: within `accuracy` of the optimum,
+        for an objective of unit norm."""
+        return cls(gap=0.5 * accuracy, centred=0.5, steps=1000)
 
 
 @final
@@ -91,7 +100,6 @@ def ascend(
     in a tree it needs a fifth of them.
     """
     unit = float(np.linalg.norm(dual.on_z) + np.linalg.norm(dual.on_x)) or 1.0
-    weight = 4 * dual.e.size + INPUT_BARRIER * (dual.on_x.size + dual.count)
     at, tau = _entered(dual, settings.tau / unit, settings, start)
     if at is None:
         return None
@@ -103,14 +111,13 @@ def ascend(
         if newton is None:
             break
         step, decrement = newton
-        length = min(1.0, settings.reach / max(float(np.max(np.abs(step))), 1e-300))
-        moved = _backtrack(dual, at, step, length, tau)
+        moved = _step(dual, at, step, decrement, tau, settings)
         at, taken = moved or (at, 0.0)
         best = min(best, at, key=lambda point: point.bound)
         central = decrement < settings.centred and taken > 0.3
         if not central and moved is not None:
             continue
-        gap = weight / tau
+        gap = dual.order / tau
         miss = settings.certainty * (best.bound - target)
         hopeless = central and SLACK * gap <= miss < np.inf
         if hopeless or gap < settings.gap * unit:
@@ -133,13 +140,30 @@ def _best_start(dual: ShorDual, tau: float, settings: AscentSettings) -> Evaluat
     return min((p for p in points if p is not None), key=lambda p: p.potential, default=None)
 
 
-def _backtrack(
-    dual: ShorDual, at: Evaluation, step: np.ndarray, length: float, tau: float
+def _step(
+    dual: ShorDual,
+    at: Evaluation,
+    step: np.ndarray,
+    decrement: float,
+    tau: float,
+    settings: AscentSettings,
 ) -> tuple[Evaluation, float] | None:
-    """The first halving of the step that does not raise the potential."""
+    """The first halving of the step that does not raise the potential, and its length.
+
+    The step is relative. Far away it is taken as one of the logarithms, where a factor of ten is as
+    near as a factor of two; near the path, where the potential is nearly self-concordant in the
+    multipliers themselves, as it is, since logarithms converge slowly there.
+    """
+    if decrement > settings.far:
+        length = min(1.0, settings.reach / max(float(np.max(np.abs(step))), 1e-300))
+    else:
+        # Damped, but no more than positive multipliers need.
+        shrinking = max(-float(step.min()), 0.0)
+        length = 1.0 if shrinking < 0.9 else max(0.9 / shrinking, 1.0 / (1.0 + decrement))
     for _ in range(25):
-        point = dual.evaluate(at.multipliers.moved(length * step), tau)
-        if point is not None and point.potential <= at.potential + 1e-9 * abs(at.potential):
+        factors = np.exp(length * step) if decrement > settings.far else 1.0 + length * step
+        point = dual.evaluate(at.multipliers.times(factors), tau) if factors.min() > 0.0 else None
+        if point is not None and point.potential <= at.potential + 1e-11 * abs(at.potential):
             return point, length
         length *= 0.5
     return None

@@ -1,88 +1,117 @@
 """The Hessian of a `ShorDual`, in blocks, assembled whole."""
 
 from dataclasses import dataclass
-from typing import final
+from typing import TYPE_CHECKING, Self, final
 
 import numpy as np
+from scipy.linalg import cho_solve
 
 from vnn_mondeq.sdp.set_constraints import SetConstraints
+
+if TYPE_CHECKING:
+    from vnn_mondeq.sdp.shor import Evaluation, ShorDual
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Grams:
+    """The inverse quadratic part `F⁻¹` between `ẑ_i` (z), the gradient of `ŝ_i` (a), `ξ_j` (x).
+
+    - `own (n, r)`: `X⁻¹Bᵀ`; `core (r, r)`: the input block of `F⁻¹` is `X⁻¹ + own core ownᵀ`.
+    - `zz (k, k)`, `za (k, r)`, `xz (n, k)`, `xa (n, r)`.
+    - `low (r, r)`: `aa - Q`, `Q = B X⁻¹ Bᵀ`.
+
+    No differences: nothing cancels where the multipliers of inputs are tiny.
+    """
+
+    own: np.ndarray
+    core: np.ndarray
+    zz: np.ndarray
+    za: np.ndarray
+    low: np.ndarray
+    xz: np.ndarray
+    xa: np.ndarray
+    Q: np.ndarray
+
+    @classmethod
+    def of(cls, dual: "ShorDual", at: "Evaluation") -> Self:
+        zz = cho_solve((at.factor, True), np.eye(at.z.size), check_finite=False)
+        own, Q = at.inputs.own(), at.inputs.Q
+        slope = dual.A - Q @ at.G  # of ŝ against ẑ, with the inputs moving along
+        pushed, za = at.G @ zz, zz @ slope.T
+        xz = own @ pushed
+        return cls(own, pushed @ at.G.T, zz, za, slope @ za, xz, xz @ slope.T - own, Q)
 
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class HessianBlocks:
-    """Gram matrices of the inverse quadratic part in the directions that the constraints use.
+    """The Hessian in the multipliers themselves, not their logarithms.
 
-    `zz, za, aa (k, k)`, `xz, xa (n, k)`: between `ẑ_i` (z), the gradient of `ŝ_i` (a), `ξ_j` (x).
-    `own (n, k)`: `X⁻¹Bᵀ`; `coupled (n, n)`: input block of the inverse less `inverse = X⁻¹`.
-    `z, s, x`: values at the stationary point.
+    `z (k,)`, `s (r,)`, `x (n,)`: values at the stationary point. Each block is that of `-log det H`
+    plus `2 τ` times the Gram matrix of the products' gradients there.
     """
 
-    zz: np.ndarray
-    za: np.ndarray
-    aa: np.ndarray
-    xz: np.ndarray
-    xa: np.ndarray
-    own: np.ndarray
-    coupled: np.ndarray
-    inverse: np.ndarray
-    Q: np.ndarray
+    grams: Grams
     z: np.ndarray
     s: np.ndarray
     x: np.ndarray
     tau: float
 
-    def assemble(self) -> np.ndarray:
-        """The Hessian in `(σ, t, ρ, ν)`, without the logarithms of the multipliers."""
-        n, k = self.xz.shape
-        inputs, t, rho, nu = (
-            slice(0, n),
-            slice(n, n + k),
-            slice(n + k, n + 2 * k),
-            slice(n + 2 * k, n + 3 * k),
+    def products(self) -> np.ndarray:
+        """In `(t, ρ, ν)`, `(2 k + r, 2 k + r)`."""
+        grams, tau, z = self.grams, self.tau, self.z
+        k, rows = grams.za.shape
+        zz, za, aa = grams.zz, grams.za, grams.low + grams.Q
+        own, both, s = za[:, :k], aa[:k, :k], self.s[:k]
+        mid_z, mid_s = z - 0.5, self.s - 0.5
+        t, rho, nu = slice(0, k), slice(k, 2 * k), slice(2 * k, 2 * k + rows)
+        H = np.empty((2 * k + rows, 2 * k + rows))
+        H[t, t] = 0.5 * (zz * both + own * own.T) + 0.5 * tau * (
+            zz * np.outer(s, s)
+            + own * np.outer(s, z)
+            + own.T * np.outer(z, s)
+            + both * np.outer(z, z)
         )
-        zz, za, aa, xz, xa, tau = self.zz, self.za, self.aa, self.xz, self.xa, self.tau
-        z, s = self.z, self.s
-        mid_z, mid_s, x = z - 0.5, s - 0.5, self.x[:, None]
-        H = np.empty((n + 3 * k, n + 3 * k))
-        # log det of the whole minus log det X, and twice tau times the Gram of the residuals
-        H[inputs, inputs] = self.coupled * (self.coupled + 2.0 * self.inverse)
-        H[inputs, inputs] += 2.0 * tau * (x * self.x) * (self.coupled + self.inverse)
-        H[inputs, t] = xz * xa + tau * x * (xz * s + xa * z)
-        H[inputs, rho] = xz * xz + 2.0 * tau * x * xz * mid_z
-        H[inputs, nu] = xa * xa - self.own * self.own + 2.0 * tau * x * xa * mid_s
-        H[t, t] = 0.5 * (zz * aa + za * za.T) + 0.5 * tau * (
-            zz * np.outer(s, s) + za * np.outer(s, z) + za.T * np.outer(z, s) + aa * np.outer(z, z)
-        )
-        H[t, rho] = zz * za.T + tau * (zz * s[:, None] + za.T * z[:, None]) * mid_z
-        H[t, nu] = za * aa + tau * (za * s[:, None] + aa * z[:, None]) * mid_s
+        H[t, rho] = zz * own.T + tau * (zz * s[:, None] + own.T * z[:, None]) * mid_z
+        H[t, nu] = za * aa[:k] + tau * (za * s[:, None] + aa[:k] * z[:, None]) * mid_s
         H[rho, rho] = zz * zz + 2.0 * tau * zz * np.outer(mid_z, mid_z)
         H[rho, nu] = za * za + 2.0 * tau * za * np.outer(mid_z, mid_s)
-        H[nu, nu] = aa * aa - self.Q * self.Q + 2.0 * tau * aa * np.outer(mid_s, mid_s)
-        for row, column in ((t, inputs), (rho, inputs), (nu, inputs), (rho, t), (nu, t), (nu, rho)):
+        H[nu, nu] = grams.low * (aa + grams.Q) + 2.0 * tau * aa * np.outer(mid_s, mid_s)
+        for row, column in ((rho, t), (nu, t), (nu, rho)):
             H[row, column] = H[column, row].T
         return H
 
-    def bordered(self, hessian: np.ndarray, beyond: SetConstraints) -> np.ndarray:
-        """The Hessian with the rows of `δ` below: their forms are combinations of those of `σ`,
-        except for the linear parts, which only the residuals see."""
+    def cross(self) -> tuple[np.ndarray, np.ndarray]:
+        """Between `σ` and `(t, ρ, ν)`, `(n, 2 k + r)` each: of `-log det H`, and of `τ γ` without
+        its factor `x_j`."""
+        grams, z, s = self.grams, self.z, self.s
+        xz, xa, own, k = grams.xz, grams.xa, grams.own, self.z.size
+        curved = [xz * xa[:, :k], xz * xz, (xa - own) * (xa + own)]
+        pulled = [0.5 * (xz * s[:k] + xa[:, :k] * z), xz * (z - 0.5), xa * (s - 0.5)]
+        return np.hstack(curved), 2.0 * self.tau * np.hstack(pulled)
+
+    def whole(
+        self, coupled: np.ndarray, inverse: np.ndarray, beyond: SetConstraints | None
+    ) -> np.ndarray:
+        """In all multipliers, in order.
+
+        - `coupled (n, n)`: the input block of `F⁻¹` less `inverse = X⁻¹`.
+
+        The forms of `δ` are combinations of those of `σ`, except for the linear parts, which only
+        `τ γ` sees.
+        """
         tau, x = self.tau, self.x
-        s, z = self.s, self.z
+        straight = coupled * (coupled + 2.0 * inverse)
+        whole = coupled + inverse
+        curved, pulled = self.cross()
+        across = curved + x[:, None] * pulled
+        corner = straight + 2.0 * tau * (x[:, None] * x) * whole
+        H = np.block([[corner, across], [across.T, self.products()]])
+        if beyond is None or beyond.constant.size == 0:
+            return H
         tilt = beyond.curve * x - 0.5 * beyond.linear
-        whole = self.coupled + self.inverse
-        straight = self.coupled * (self.coupled + 2.0 * self.inverse)
-        curved = [
-            straight,
-            self.xz * self.xa,
-            self.xz * self.xz,
-            self.xa * self.xa - self.own * self.own,
-        ]
-        pulled = [
-            2.0 * tau * whole * x,
-            tau * (self.xz * s + self.xa * z),
-            2.0 * tau * self.xz * (z - 0.5),
-            2.0 * tau * self.xa * (s - 0.5),
-        ]
-        rows = np.hstack([beyond.curve @ a + tilt @ b for a, b in zip(curved, pulled, strict=True)])
-        corner = beyond.curve @ straight @ beyond.curve.T + 2.0 * tau * tilt @ whole @ tilt.T
-        return np.block([[hessian, rows.T], [rows, corner]])
+        on_inputs = beyond.curve @ straight + 2.0 * tau * tilt @ (whole * x)
+        rows = np.hstack([on_inputs, beyond.curve @ curved + tilt @ pulled])
+        last = beyond.curve @ straight @ beyond.curve.T + 2.0 * tau * tilt @ whole @ tilt.T
+        return np.block([[H, rows.T], [rows, last]])

@@ -8,19 +8,19 @@ Newton system. The preconditioner keeps, of the two parts of the Hessian,
 - of that of `-log det`: the diagonal in the inputs, and the block of the other multipliers.
 
 Both parts are positive semidefinite, so the preconditioner is; it is inverted by Woodbury's formula
-and a Schur complement of size `3 k + m`. With the large `τ` of `ascent.py` three or four iterations
+and a Schur complement of size `q`. With the large `τ` of `ascent.py` three or four iterations
 suffice. Letters as in `shor.py`; `L = D⁻¹Bᵀ`; the input block of the inverse quadratic part is
-`D⁻¹ + L (V - J) Lᵀ`, its part from the neurons `L V Lᵀ`; *others* are the `3 k + m` multipliers
+`D⁻¹ + L (V - J) Lᵀ`, its part from the neurons `L V Lᵀ`; *others* are the `q` multipliers
 that are not `σ`.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Self, final
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-from vnn_mondeq.sdp.hessian import HessianBlocks
+from vnn_mondeq.sdp.hessian import Grams, HessianBlocks
 from vnn_mondeq.sdp.set_constraints import SetConstraints
 
 if TYPE_CHECKING:
@@ -33,12 +33,12 @@ ITERATIONS = 150
 
 
 def many_inputs_step(
-    dual: "ShorDual", at: "Evaluation", tau: float, input_barrier: float
+    dual: "ShorDual", at: "Evaluation", tau: float
 ) -> tuple[np.ndarray, float] | None:
-    """The Newton step `(n + 3 k + m,)` in logarithms and its decrement, as of `ShorDual`; `None`
+    """The Newton step `(n + q,)` in logarithms and its decrement, as of `ShorDual`; `None`
     where the preconditioner fails."""
     try:
-        system = NewtonSystem.of(dual, at, tau, input_barrier)
+        system = NewtonSystem.of(dual, at, tau)
         step = -_conjugate_gradients(system, _Preconditioner.of(system))
     except np.linalg.LinAlgError:
         return None
@@ -83,8 +83,8 @@ class NewtonSystem:
     """Gradient and Hessian in logarithms; the parts of the Hessian before the scaling.
 
     - `inputs`: the block of `σ`; `x (n,)`; `tau`.
-    - `curved`, `pulled (n, 3 k + m)`: between `σ` and the others, of `-log det` and of `τ γ`.
-    - `others (3 k + m, 3 k + m)`; `scale`, `added`, `gradient (n + 3 k + m,)`.
+    - `curved`, `pulled (n, q)`: between `σ` and the others, of `-log det` and of `τ γ`.
+    - `others (q, q)`; `scale`, `added`, `gradient (n + q,)`.
     """
 
     inputs: _Inputs
@@ -98,43 +98,24 @@ class NewtonSystem:
     gradient: np.ndarray
 
     @classmethod
-    def of(
-        cls, dual: "ShorDual", at: "Evaluation", tau: float, input_barrier: float
-    ) -> "NewtonSystem":
-        A, B = dual.A, dual.B
-        k, n = B.shape
-        x, z, s = at.x, at.z, at.s
-        L = B.T / at.diagonal[:, None]
-        zz = cho_solve((at.factor, True), np.eye(k), check_finite=False)
-        inside = np.eye(k) - at.J @ at.K
-        EI = inside @ at.G @ zz
-        V = EI @ at.G.T @ inside.T
-        xz = L @ EI
-        za = zz @ A.T - xz.T @ B.T
-        xa = xz @ A.T - L - L @ ((V - at.J) @ at.K)
-        aa = A @ za - B @ xa
-        own = L @ inside
-        inputs = _Inputs(L, V, at.J, np.einsum("ij,ij->i", L @ V, L), 1.0 / at.diagonal)
-        none, empty = np.zeros((0, k)), np.zeros((0, 0))
-        others = HessianBlocks(
-            zz, za, aa, none, none, none, empty, empty, at.Q, z, s, np.zeros(0), tau
-        ).assemble()
-        curved = np.hstack([xz * xa, xz * xz, xa * xa - own * own])
-        parts = [0.5 * (xz * s + xa * z), xz * (z - 0.5), xa * (s - 0.5)]
-        pulled = 2.0 * tau * np.hstack(parts)
+    def of(cls, dual: "ShorDual", at: "Evaluation", tau: float) -> Self:
+        x, block = at.x, at.inputs
+        grams = Grams.of(dual, at)
+        V = block.inside @ grams.core @ block.inside.T
+        coupled = np.einsum("ij,ij->i", block.L @ V, block.L)
+        inputs = _Inputs(block.L, V, block.J, coupled, 1.0 / block.diagonal)
+        blocks = HessianBlocks(grams, at.z, at.s, x, tau)
+        (curved, pulled), others = blocks.cross(), blocks.products()
         if dual.count:
             curved, pulled, others = _bordered(inputs, dual.beyond, x, tau, curved, pulled, others)
-        spread = inputs.coupled + tau * x * x
-        gradient = dual.gradient(spread, np.diag(za), np.diag(zz), np.diag(aa), at, tau)
-        scale = at.multipliers.flat()
-        barrier = np.full(scale.size, input_barrier)
-        barrier[n : n + 3 * k] = 1.0
+        gradient = dual.gradient(inputs.coupled + tau * x * x, grams, at, tau)
+        scale, barrier = at.multipliers.flat(), dual.barrier()
         gradient = gradient * scale - barrier
         added = barrier + np.maximum(gradient, 0.0)
         return cls(inputs, x, tau, curved, x[:, None] * pulled, others, scale, added, gradient)
 
     def times(self, vector: np.ndarray) -> np.ndarray:
-        """The Hessian times a vector `(n + 3 k,)`."""
+        """The Hessian times a vector `(n + q,)`."""
         n = self.x.size
         scaled = self.scale * vector
         on_inputs, on_others = scaled[:n], scaled[n:]
@@ -168,7 +149,7 @@ def _bordered(
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class _Preconditioner:
-    """`diagonal (n,)`, `low (n, k)` in the inputs, `cross (n, 3 k + m)`, and what inverts them."""
+    """`diagonal (n,)`, `low (n, k)` in the inputs, `cross (n, q)`, and what inverts them."""
 
     diagonal: np.ndarray
     low: np.ndarray

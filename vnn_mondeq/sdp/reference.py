@@ -15,11 +15,13 @@ code declares but never uses, is there.
 Needs the extra `sdp` (cvxpy with Clarabel and SCS); MOSEK is preferred where cvxpy finds it.
 """
 
+import warnings
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, final
 
 import numpy as np
+from scipy.linalg import null_space
 
 from vnn_mondeq.errors import VnnMondeqError
 from vnn_mondeq.query.input_set import AbstractInputSet, Box, HalfSpace, Intersection, LqBall
@@ -65,12 +67,19 @@ def robustness(
     - without `bounds`: Shor's relaxation, equation (CertMON-i) and section 3.1;
     - with `bounds`: the strengthened one of algorithms.md, section 5: `z_i (Z_i - z_i) >= 0`,
       `s_i (S_i - s_i) >= 0`, `-z_i s_i >= 0` and the input products, which imply the linear
-      constraints; `Z_i = 0` and `S_i = 0` are equations multiplied by everything.
+      constraints; `Z_i = 0` and `S_i = 0` are equations multiplied by everything, so `P` lives
+      on the space where they hold (facial reduction; without it no `P` is definite, and solvers
+      lose digits).
     """
     import cvxpy as cp
 
     forms = _Forms.of(system, extra=0)
-    P = cp.Variable((forms.size, forms.size), PSD=True)
+    basis = np.eye(forms.size)
+    if bounds is not None:
+        closed = np.vstack([forms.z[bounds.upper_z == 0.0], forms.slack[bounds.upper_s == 0.0]])
+        basis = null_space(closed) if closed.size else basis
+    inner = cp.Variable((basis.shape[1], basis.shape[1]), PSD=True)
+    P = basis @ inner @ basis.T
     rules = [P[0, 0] == 1, *_input_rules(P, forms, inputs), *_fixpoint_rules(P, forms, bounds)]
     objective = P[0] @ np.concatenate([[offset], on_x, on_z])
     return _solve(cp.Problem(cp.Maximize(objective), rules), {})
@@ -232,12 +241,10 @@ def _fixpoint_rules(P: "cvxpy.Variable", forms: _Forms, bounds: UpperBounds | No
         return [P[0] @ z.T >= 0, P[0] @ s.T >= 0, _products(P, z, s) == 0]
     rules = []
     for form, upper in ((z, bounds.upper_z), (s, bounds.upper_s)):
-        open_, closed = upper > 0.0, upper == 0.0
+        open_ = upper > 0.0
         if open_.any():
             room = upper[open_, None] * forms.one - form[open_]
             rules.append(_products(P, form[open_], room) >= 0)
-        if closed.any():
-            rules.append(form[closed] @ P == 0)
     return [*rules, _products(P, z, s) <= 0]
 
 
@@ -301,7 +308,9 @@ def _solve(problem: "cvxpy.Problem", variables: "dict[str, cvxpy.Variable]") -> 
     if solver is None:
         raise VnnMondeqError(f"cvxpy finds none of {', '.join(PREFERRED)}; install the extra 'sdp'")
     try:
-        problem.solve(solver=solver)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of inaccuracy: the status tells
+            problem.solve(solver=solver)
     except cp.error.SolverError as error:
         return ReferenceSolution(np.nan, f"failed: {error}", solver, {})
     value = np.nan if problem.value is None else float(problem.value)
