@@ -2,7 +2,8 @@
 
 A `Form` says what a tensor of the graph is: rows (one for each entry, row-major) of coefficients
 on *sources*. Source `UNITY` is the constant 1 (one column), source `INPUT` the flattened input,
-source `k >= 0` the kept neurons of block `k`. A tensor without other sources is a constant.
+source `k >= 0` the kept neurons of block `k`, source `AUXILIARY - j` the `j`-th group of auxiliary
+inputs (`vnn_mondeq.onnx_io.builder`). A tensor without other sources than `UNITY` is a constant.
 
 Three coefficient sets go together, with the meaning of `vnn_mondeq.system.affine.AffineMap`:
 
@@ -26,8 +27,9 @@ from scipy.sparse import csr_array, diags_array, vstack
 
 from vnn_mondeq.rounding import SAFETY, UNDERFLOW, UNIT, UNIT32, gamma
 
-UNITY = -2
 INPUT = -1
+UNITY = -2
+AUXILIARY = -3
 
 Terms = Mapping[int, csr_array]
 
@@ -128,7 +130,7 @@ def _map(terms: Terms, change: Callable[[csr_array], csr_array]) -> dict[int, cs
     return {source: csr_array(change(matrix)) for source, matrix in terms.items()}
 
 
-def _magnitude(form: Form) -> dict[int, csr_array]:
+def magnitude(form: Form) -> dict[int, csr_array]:
     """Coefficients that bound the exact value: `|f| <= magnitude · |sources|`."""
     return _add(_map(form.value, abs), form.radius)
 
@@ -245,7 +247,7 @@ def apply(matrix: Matrix, form: Form, shape: tuple[int, ...], unit: float, extra
     """
     A = matrix.value
     size = abs(A)
-    magnitude = _magnitude(form)
+    bound = magnitude(form)
     value: dict[int, csr_array] = {}
     errors: list[Terms] = []
     for source, coefficients in form.value.items():
@@ -255,7 +257,7 @@ def apply(matrix: Matrix, form: Form, shape: tuple[int, ...], unit: float, extra
     errors.append(_map(form.radius, lambda R: (size @ R) * SAFETY))
     if matrix.radius is not None:
         spread = matrix.radius
-        errors.append(_map(magnitude, lambda F: (spread @ F) * SAFETY))
+        errors.append(_map(bound, lambda F: (spread @ F) * SAFETY))
     radius = _drop_zeros(_add(*errors))
 
     # fl(A f̂): |error| <= (1 + γ) |A| u r  +  γ |A| |f|  +  u w_A (|f| + u r) (1 + γ)
@@ -263,10 +265,10 @@ def apply(matrix: Matrix, form: Form, shape: tuple[int, ...], unit: float, extra
     if matrix.radius is not None:
         size = csr_array(size + matrix.radius)
     weights = _rounding_weights(A, counts, form.unit, extra) * (form.unit / unit)
-    held = _add(magnitude, _map(form.runtime, lambda r: r * unit))
+    held = _add(bound, _map(form.runtime, lambda r: r * unit))
     parts = [
         _scale(_map(form.runtime, lambda r: size @ r), 1.0 + unit * weights),
-        _scale(_map(magnitude, lambda F: size @ F), weights),
+        _scale(_map(bound, lambda F: size @ F), weights),
     ]
     if matrix.runtime is not None:
         drift = matrix.runtime
@@ -294,6 +296,16 @@ def _underflow(operations: np.ndarray, own: float, unit: float) -> Terms:
 
 def add(left: Form, right: Form, unit: float) -> Form:
     """`left + right`, of equal shapes; one rounding for each entry."""
+    total = plus(left, right)
+    return rounded(
+        total, _add(magnitude(left), magnitude(right)), np.ones(left.size, dtype=np.intp), unit
+    )
+
+
+def plus(left: Form, right: Form) -> Form:
+    """The sum as mathematics: no operation of a runtime stands behind it, so that only the rounding
+    of its coefficients counts. Operators like Max are exact in a runtime but written as sums here.
+    """
     if left.shape != right.shape:
         raise ValueError(f"shapes {left.shape} and {right.shape} differ")
     value, errors = _add(left.value, right.value), [left.radius, right.radius]
@@ -302,16 +314,40 @@ def add(left: Form, right: Form, unit: float) -> Form:
         if both.nnz:
             size = (abs(left.value[source]) + abs(right.value[source])).multiply(both)
             errors.append({source: csr_array(size * (UNIT * SAFETY))})
-    own = max(left.unit, right.unit)
-    ones = np.full(left.size, gamma(1, own) / unit)
-    drift = _add(left.runtime, right.runtime)
-    runtime = _add(
-        _scale(drift, 1.0 + unit * ones),
-        _scale(_add(_magnitude(left), _magnitude(right)), ones),
-        _underflow(np.ones(left.size), own, unit),
-    )
     radius = _drop_zeros(_add(*errors))
-    return Form(left.shape, _drop_zeros(value), radius, _drop_zeros(runtime), own)
+    runtime = _drop_zeros(_scale(_add(left.runtime, right.runtime), np.ones(left.size)))
+    return Form(left.shape, _drop_zeros(value), radius, runtime, max(left.unit, right.unit))
+
+
+def times(weights: np.ndarray, form: Form) -> Form:
+    """Entries times exact `weights (size,)`, as mathematics (see `plus`)."""
+    return combined(diags_array(weights).tocsr(), form, form.shape)
+
+
+def combined(A: csr_array, form: Form, shape: tuple[int, ...]) -> Form:
+    """`A f` for an exact matrix, as mathematics (see `plus`)."""
+    size = abs(A)
+    value, errors = {}, [_map(form.radius, lambda R: (size @ R) * SAFETY)]
+    for source, coefficients in form.value.items():
+        value[source], error = _product(A, coefficients)
+        if error is not None:
+            errors.append({source: error})
+    runtime = _drop_zeros(_map(form.runtime, lambda r: (size @ r) * SAFETY))
+    return Form(shape, _drop_zeros(value), _drop_zeros(_add(*errors)), runtime, form.unit)
+
+
+def rounded(form: Form, size: Terms, counts: np.ndarray, unit: float) -> Form:
+    """The form as a runtime holds it after `counts (size,)` roundings (0 or 1, or a bound on more)
+    of numbers that are no larger than `size`, in the form's own type."""
+    own = form.unit
+    table = [0.0] + [gamma(n, own) / unit for n in range(1, int(counts.max(initial=0)) + 1)]
+    weights = np.array(table)[counts]
+    runtime = _add(
+        _scale(form.runtime, 1.0 + unit * weights),
+        _scale(size, weights),
+        _underflow(counts, own, unit),
+    )
+    return dataclasses.replace(form, runtime=_drop_zeros(runtime))
 
 
 def multiply(factor: Form, form: Form, unit: float, extra: int = 0) -> Form:

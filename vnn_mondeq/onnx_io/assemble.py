@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 from vnn_mondeq.errors import ModelError
-from vnn_mondeq.onnx_io.affine_form import INPUT, UNITY, Form, Terms, dense
-from vnn_mondeq.onnx_io.builder import Draft
+from vnn_mondeq.onnx_io.affine_form import AUXILIARY, INPUT, UNITY, Form, Terms, dense
+from vnn_mondeq.onnx_io.builder import Builder, Draft
 from vnn_mondeq.system.affine import AffineMap, Coefficients
 from vnn_mondeq.system.implicit import Block, ImplicitSystem
 from vnn_mondeq.system.monotone import prove_strong_monotonicity
@@ -16,20 +16,23 @@ MAX_NEURONS = 20_000
 
 
 def assemble(
-    drafts: list[Draft],
+    builder: Builder,
     outputs: dict[str, Form],
     inputs: dict[str, tuple[int, ...]],
 ) -> ImplicitSystem:
-    """The system of all blocks and outputs.
+    """The system of all blocks and outputs. Auxiliary inputs follow those of the file.
 
     **Raises** `ModelError` when the network is too large, its weights overflow when blocks are
     scaled, or (`NotMonotoneError`) no scaling proves the whole to be monotone.
     """
+    drafts = builder.drafts
     sizes = [draft.kept.size for draft in drafts]
     if sum(sizes) > MAX_NEURONS:
         raise ModelError(f"the network has {sum(sizes)} neurons; at most {MAX_NEURONS} fit")
     starts = np.cumsum([0, *sizes])
-    input_size = sum(int(np.prod(shape, dtype=np.int64)) for shape in inputs.values())
+    own_size = sum(int(np.prod(shape, dtype=np.int64)) for shape in inputs.values())
+    widths = {AUXILIARY - j: low.size for j, (low, _) in enumerate(builder.auxiliary)}
+    input_size = own_size + sum(widths.values())
 
     def place(terms: Terms, rows: int) -> Coefficients:
         """Terms of one form as coefficients on the whole of `(z, x)`."""
@@ -37,7 +40,8 @@ def assemble(
         for k, size in enumerate(sizes):
             if k in terms:
                 on_z[:, starts[k] : starts[k + 1]] = dense(terms, k, rows, size)
-        on_x = dense(terms, INPUT, rows, input_size)
+        groups = [dense(terms, source, rows, size) for source, size in widths.items()]
+        on_x = np.hstack([dense(terms, INPUT, rows, own_size), *groups])
         return Coefficients(on_z, on_x, dense(terms, UNITY, rows, 1)[:, 0])
 
     layers = _stack([_affine(place, draft.argument) for draft in drafts], starts[-1], input_size)
@@ -68,6 +72,8 @@ def assemble(
         proof=prove_strong_monotonicity(layers.coefficients.on_z, radius),
         inputs=inputs,
         outputs={name: form.shape for name, form in outputs.items()},
+        auxiliary_lower=np.concatenate([np.zeros(0), *(low for low, _ in builder.auxiliary)]),
+        auxiliary_upper=np.concatenate([np.zeros(0), *(high for _, high in builder.auxiliary)]),
     )
 
 

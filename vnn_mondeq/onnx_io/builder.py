@@ -1,5 +1,6 @@
 """Blocks of neurons found while a graph is evaluated: ReLU and monDEQ nodes."""
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import final
 
@@ -7,10 +8,21 @@ import numpy as np
 from scipy.sparse import csr_array, eye_array
 
 from vnn_mondeq.errors import NotMonotoneError
-from vnn_mondeq.onnx_io.affine_form import Form, select, source_form
+from vnn_mondeq.onnx_io.affine_form import (
+    AUXILIARY,
+    INPUT,
+    UNITY,
+    Form,
+    constant,
+    plus,
+    select,
+    source_form,
+)
+from vnn_mondeq.onnx_io.enclosure import Interval, enclose
 from vnn_mondeq.onnx_io.feedback import Feedback, feedback
 from vnn_mondeq.onnx_io.node import Node
 from vnn_mondeq.onnx_io.solver_bound import solver_bound
+from vnn_mondeq.rounding import SAFETY, norm_up
 from vnn_mondeq.system.monotone import MonotonicityProof, prove_strong_monotonicity
 
 
@@ -37,17 +49,76 @@ class Draft:
 @final
 @dataclass(slots=True)
 class Builder:
-    """The blocks so far, in the order of the graph."""
+    """The blocks so far, in the order of the graph, and what bounds their values.
 
+    - `box`: bounds of the flattened input, infinite where nothing is known.
+    - `unit`: unit roundoff of the type of the model's inputs.
+    - `auxiliary`: boxes of the auxiliary inputs so far, one for each relaxed node: quantities
+      that the graph defines by a function that is not piecewise linear, known by their bounds only.
+    """
+
+    box: Interval
+    unit: float
     drafts: list[Draft] = field(default_factory=list)
+    auxiliary: list[Interval] = field(default_factory=list)
+    _known: dict[int, Interval] = field(default_factory=dict)
 
-    def relu(self, node: Node) -> Form:
-        """A block without feedback. A runtime's ReLU is exact."""
-        argument = node.form(0)
+    def enclose(self, form: Form) -> Interval:
+        """Bounds `(size,)` of a tensor over the box, exact and in a runtime."""
+        return enclose(form, self._bounds, self.unit)
+
+    def _bounds(self, source: int) -> Interval:
+        """The interval of a source's variables, found once."""
+        if source not in self._known:
+            if source == UNITY:
+                self._known[source] = (np.ones(1), np.ones(1))
+            elif source == INPUT:
+                self._known[source] = self.box
+            elif source < INPUT:
+                self._known[source] = self.auxiliary[AUXILIARY - source]
+            else:
+                self._known[source] = self._block_bounds(self.drafts[source])
+        return self._known[source]
+
+    def _block_bounds(self, draft: Draft) -> Interval:
+        lower, upper = (np.maximum(bound, 0.0) for bound in self.enclose(draft.argument))
+        if draft.feedback is None:
+            return lower, upper
+        # ‖z*‖₂ <= ‖max(q, 0)‖₂ / m (vnn_mondeq.budget, step 1), and the body's own error.
+        size = float(norm_up(upper)) / draft.proof.modulus * SAFETY + draft.solver_error
+        return np.zeros(draft.kept.size), np.full(draft.kept.size, size)
+
+    def within(self, lower: np.ndarray, upper: np.ndarray, like: Form) -> Form:
+        """A tensor of `like`'s shape about which only `lower <= t <= upper` is known.
+
+        Entries with equal bounds are constants. The others are a centre plus an auxiliary input.
+        """
+        with np.errstate(invalid="ignore", over="ignore"):
+            centre = 0.5 * lower + 0.5 * upper
+            centre = np.where(np.isfinite(centre), centre, 0.0)
+            radius = np.maximum(upper - centre, centre - lower)
+        radius = np.where(lower == upper, 0.0, np.nextafter(radius, np.inf))
+        return plus(constant(centre.reshape(like.shape), like.unit), self.noise(radius, like))
+
+    def noise(self, radius: np.ndarray, like: Form) -> Form:
+        """A tensor of `like`'s shape with `|t| <= radius`: a new auxiliary input for each entry
+        with a positive radius."""
+        free = np.flatnonzero(radius > 0.0)
+        if not free.size:
+            return Form(like.shape, {}, unit=like.unit)
+        self.auxiliary.append((-radius[free], radius[free]))
+        source = AUXILIARY - (len(self.auxiliary) - 1)
+        return source_form(source, free.size, free, like.shape, like.unit)
+
+    def rectified(self, argument: Form, name: str) -> Form:
+        """ReLU of a tensor: a block without feedback, or a constant. A runtime's ReLU is exact."""
+        if argument.is_constant:
+            value = {k: csr_array(m.maximum(0.0)) for k, m in argument.value.items()}
+            return dataclasses.replace(argument, value=value)
         flat = argument.reshaped((argument.size,))
         kept = np.arange(argument.size)
         proof = MonotonicityProof(modulus=1.0, norm=1.0)
-        self.drafts.append(Draft(node.proto.output[0], flat, argument.size, kept, None, proof, 0.0))
+        self.drafts.append(Draft(name, flat, argument.size, kept, None, proof, 0.0))
         return source_form(len(self.drafts) - 1, kept.size, kept, argument.shape, argument.unit)
 
     def mondeq(self, node: Node) -> Form:

@@ -8,6 +8,7 @@ from vnn_mondeq.onnx_io.affine_form import (
     Matrix,
     add,
     apply,
+    concatenate,
     constant,
     multiply,
     negate,
@@ -22,13 +23,18 @@ def _expanded(form: Form, shape: tuple[int, ...]) -> Form:
     return select(form, np.broadcast_to(index, shape)) if form.shape != shape else form
 
 
-def _broadcast(node: Node) -> tuple[Form, Form]:
-    left, right = node.form(0), node.form(1)
+def broadcast(node: Node, *forms: Form) -> list[Form]:
+    """The tensors in their common shape. **Raises** `UnsupportedModelError`."""
     try:
-        shape = np.broadcast_shapes(left.shape, right.shape)
+        shape = np.broadcast_shapes(*(form.shape for form in forms))
     except ValueError:
-        node.require(False, f"shapes {list(left.shape)} and {list(right.shape)} do not broadcast")
-    return _expanded(left, shape), _expanded(right, shape)
+        described = " and ".join(str(list(form.shape)) for form in forms)
+        node.require(False, f"shapes {described} do not broadcast")
+    return [_expanded(form, shape) for form in forms]
+
+
+def _broadcast(node: Node) -> list[Form]:
+    return broadcast(node, node.form(0), node.form(1))
 
 
 def add_node(node: Node) -> Form:
@@ -149,32 +155,63 @@ def batch_normalization(node: Node) -> Form:
     return add(moved, shift, node.unit)
 
 
+def sum_node(node: Node) -> Form:
+    """`Sum`, of any number of tensors; added from left to right or in another order, each addition
+    is one rounding of partial sums that the bounds of `add` cover."""
+    forms = broadcast(node, *(node.form(i) for i in range(len(node.inputs))))
+    return _summed(forms, node.unit)
+
+
+def mean_node(node: Node) -> Form:
+    total = sum_node(node)
+    count = len(node.inputs)
+    rows = np.arange(total.size)
+    return averaged(total, rows, rows, count, total.shape, node.unit)
+
+
+def _summed(forms: list[Form], unit: float) -> Form:
+    """One row of ones for each entry, so that every order of summation is covered."""
+    stacked = concatenate([form.reshaped((1, form.size)) for form in forms], 0)
+    size = forms[0].size
+    columns = np.arange(stacked.size)
+    return averaged(stacked, columns % size, columns, 1, forms[0].shape, unit)
+
+
 def reduce_sum(node: Node) -> Form:
-    return _reduce(node, mean=False, axes_are_input=True)
+    return _reduce(node, mean=False, axes_are_input=node.opset >= 13)
 
 
 def reduce_mean(node: Node) -> Form:
     return _reduce(node, mean=True, axes_are_input=node.opset >= 18)
 
 
-def _reduce(node: Node, *, mean: bool, axes_are_input: bool) -> Form:
-    x = node.form(0)
+def reduced_axes(
+    node: Node, shape: tuple[int, ...], *, axes_are_input: bool
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The axes that a reduction removes, and the shape of its result; no axes for none at all."""
     if axes_are_input:
         given = node.integers(1).reshape(-1) if node.has(1) else []
     else:
         given = node.attribute("axes", [])
-    rank = len(x.shape)
+    rank = len(shape)
     axes = tuple(sorted({int(a) % rank for a in given}))
     if not axes:
         if node.attribute("noop_with_empty_axes", 0):
-            return x
+            return (), shape
         axes = tuple(range(rank))
+    if node.attribute("keepdims", 1):
+        return axes, tuple(1 if i in axes else n for i, n in enumerate(shape))
+    return axes, tuple(n for i, n in enumerate(shape) if i not in axes)
+
+
+def _reduce(node: Node, *, mean: bool, axes_are_input: bool) -> Form:
+    x = node.form(0)
+    axes, shape = reduced_axes(node, x.shape, axes_are_input=axes_are_input)
+    if not axes:
+        return x
     kept = [1 if i in axes else n for i, n in enumerate(x.shape)]
     target = np.broadcast_to(np.arange(int(np.prod(kept))).reshape(kept), x.shape).reshape(-1)
     count = x.size // int(np.prod(kept))
-    shape = tuple(kept)
-    if not node.attribute("keepdims", 1):
-        shape = tuple(n for i, n in enumerate(kept) if i not in axes)
     return averaged(x, target, np.arange(x.size), count if mean else 1, shape, node.unit)
 
 

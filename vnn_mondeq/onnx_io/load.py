@@ -9,20 +9,27 @@ import numpy as np
 import onnx
 
 from vnn_mondeq.errors import ModelError, UnsupportedModelError
-from vnn_mondeq.onnx_io.affine_form import INPUT, Form, select, source_form
+from vnn_mondeq.onnx_io.affine_form import INPUT, Form, constant, select, source_form
 from vnn_mondeq.onnx_io.assemble import assemble
 from vnn_mondeq.onnx_io.attach import attach_solver, is_complete
 from vnn_mondeq.onnx_io.builder import Builder
+from vnn_mondeq.onnx_io.enclosure import Interval
 from vnn_mondeq.onnx_io.function_check import with_known_bodies
 from vnn_mondeq.onnx_io.loop_prepare import with_loops_prepared
-from vnn_mondeq.onnx_io.node import Node, Value, from_array, label
+from vnn_mondeq.onnx_io.node import Node, Range, Value, from_array, label
 from vnn_mondeq.onnx_io.operator import DOMAIN, MAX_OPSET, MIN_OPSET, VERSION
-from vnn_mondeq.onnx_io.operator_table import TABLE
+from vnn_mondeq.onnx_io.operator_table import TABLE, compile_node
 from vnn_mondeq.onnx_io.read import read_proto
+from vnn_mondeq.onnx_io.step_operators import ranged
 from vnn_mondeq.rounding import UNIT, UNIT32
 from vnn_mondeq.system.implicit import ImplicitSystem
 
 _ELEMENT_TYPES = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.DOUBLE: "float64"}
+_DISCRETE_TYPES = {
+    onnx.TensorProto.INT32: "int32",
+    onnx.TensorProto.INT64: "int64",
+    onnx.TensorProto.BOOL: "bool",
+}
 _UNITS = {"float32": UNIT32, "float64": UNIT}
 
 
@@ -32,7 +39,9 @@ class LoadedModel:
     """A model file and the system that it means.
 
     - `model_bytes`: the serialised model for a runtime, function bodies attached.
-    - `element_type`: `"float32"` or `"float64"`, of all inputs and outputs.
+    - `element_type`: `"float32"` or `"float64"`, of all inputs and outputs that are floats.
+    - `output_types`: output name → element type; others than `element_type` are integers or
+      booleans, which the system holds as the numbers that they are.
     - `operators`: operator names in the file, sorted, each once.
     """
 
@@ -40,6 +49,7 @@ class LoadedModel:
     system: ImplicitSystem
     model_bytes: bytes
     element_type: str
+    output_types: Mapping[str, str]
     operators: tuple[str, ...]
 
     @property
@@ -54,6 +64,23 @@ class LoadedModel:
     @property
     def dtype(self) -> np.dtype:
         return np.dtype(self.element_type)
+
+    def on_box(self, lower: np.ndarray, upper: np.ndarray) -> "LoadedModel":
+        """The model for inputs in the box `[lower (d,), upper (d,)]` only.
+
+        A model with operators that are not piecewise linear is compiled again: `system` then has
+        auxiliary inputs whose bounds hold on this box alone, and `self.system` has infinite ones.
+        Any other model is returned as it is.
+
+        **Raises** `UnsupportedModelError` where an operator needs tighter bounds.
+        """
+        if not self.system.auxiliary_size:
+            return self
+        try:
+            proto = onnx.load_model_from_string(self.model_bytes)
+            return compile_model(proto, self.path, (lower, upper))
+        except ModelError as error:
+            raise type(error)(f"{self.path}: {error}") from error
 
 
 def load(path: str | Path) -> LoadedModel:
@@ -71,8 +98,12 @@ def load(path: str | Path) -> LoadedModel:
         raise type(error)(f"{place}: {error}") from error
 
 
-def compile_model(proto: onnx.ModelProto, path: Path = Path("<memory>")) -> LoadedModel:
+def compile_model(
+    proto: onnx.ModelProto, path: Path = Path("<memory>"), box: Interval | None = None
+) -> LoadedModel:
     """The meaning of a checked model in memory; `path` is only recorded.
+
+    - `box`: bounds `(d,)` of the flattened inputs; none by default (see `LoadedModel.on_box`).
 
     **Raises** as `load` does, without the path in the message.
     """
@@ -84,17 +115,23 @@ def compile_model(proto: onnx.ModelProto, path: Path = Path("<memory>")) -> Load
     _check_operators(proto, nodes)
     inputs, element_type = _input_shapes(proto.graph)
     unit = _UNITS[element_type]
-    builder = Builder()
+    builder = Builder(_everything(inputs) if box is None else box, unit)
     values = _initial_values(proto.graph, inputs, unit)
     _evaluate(nodes, values, builder, unit, opset)
-    outputs = _outputs(proto.graph, values, element_type)
+    outputs = _outputs(proto.graph, values, builder)
     return LoadedModel(
         path=path,
-        system=assemble(builder.drafts, outputs, inputs),
+        system=assemble(builder, outputs, inputs),
         model_bytes=proto.SerializeToString(deterministic=True),
         element_type=element_type,
+        output_types=_output_types(proto.graph, element_type),
         operators=tuple(sorted({node.op_type for node in proto.graph.node})),
     )
+
+
+def _everything(inputs: Mapping[str, tuple[int, ...]]) -> Interval:
+    size = sum(int(np.prod(shape, dtype=np.int64)) for shape in inputs.values())
+    return np.full(size, -np.inf), np.full(size, np.inf)
 
 
 def _domain(node: onnx.NodeProto) -> str:
@@ -207,7 +244,7 @@ def _evaluate(
         inputs = [values[name] if name else None for name in proto.input]
         node = Node(proto, inputs, unit, opset)
         try:
-            result = TABLE[_domain(proto), proto.op_type](node, builder)
+            results = compile_node(node, builder, _domain(proto))
         except UnsupportedModelError as error:
             problems.append(str(error))
             continue
@@ -215,22 +252,41 @@ def _evaluate(
             # From numpy, where shapes or attributes do not fit each other.
             problems.append(f"{node.label}: is malformed: {error}")
             continue
-        results = result if isinstance(result, tuple) else (result,)
         values.update(zip(proto.output, results, strict=False))
     if problems:
         raise UnsupportedModelError("unsupported: " + "; ".join(problems))
 
 
 def _outputs(
-    graph: onnx.GraphProto, values: Mapping[str, Value], element_type: str
+    graph: onnx.GraphProto, values: Mapping[str, Value], builder: Builder
 ) -> dict[str, Form]:
+    """The outputs as float tensors; integers and booleans as the numbers that they are."""
     forms = {}
     for output in graph.output:
         value = values.get(output.name)
+        if isinstance(value, np.ndarray):
+            exact = bool(np.all(np.abs(value.astype(np.float64)) <= 2.0**53))
+            value = constant(value.astype(np.float64), builder.unit) if exact else None
+        if isinstance(value, Range):
+            value = ranged(value, builder.unit, builder)
+        if value is None:
+            raise UnsupportedModelError(f"output {output.name!r} is not a tensor of numbers")
+        forms[output.name] = value
+    return forms
+
+
+def _output_types(graph: onnx.GraphProto, element_type: str) -> dict[str, str]:
+    """Output name → element type in ONNX lower case.
+
+    **Raises** `UnsupportedModelError` for floats of another type than the inputs have.
+    """
+    types = {}
+    for output in graph.output:
         kind = output.type.tensor_type.elem_type
-        if not isinstance(value, Form) or _ELEMENT_TYPES.get(kind) != element_type:
+        name = _ELEMENT_TYPES.get(kind) or _DISCRETE_TYPES.get(kind)
+        if name is None or (kind in _ELEMENT_TYPES and name != element_type):
             raise UnsupportedModelError(
                 f"output {output.name!r} must be a {element_type} tensor, as the inputs are"
             )
-        forms[output.name] = value
-    return forms
+        types[output.name] = name
+    return types

@@ -10,8 +10,27 @@ from onnx import NodeProto, helper
 from vnn_mondeq.errors import UnsupportedModelError
 from vnn_mondeq.onnx_io.affine_form import Form, constant
 
-Value = Form | np.ndarray
-"""A floating-point tensor as a form, or an integer (or boolean) tensor as an array."""
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Range:
+    """Integers or booleans that depend on the network's input: elementwise bounds, which differ
+    somewhere. They hold for the exact value and for what a runtime computes.
+
+    Bounds of integers are floats, infinite where a runtime's integers might overflow.
+    """
+
+    lower: np.ndarray
+    upper: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.lower.shape
+
+
+Value = Form | np.ndarray | Range
+"""A floating-point tensor as a form, a constant integer (or boolean) tensor as an array, or one
+that depends on the input as a range."""
 
 
 @final
@@ -52,6 +71,12 @@ class Node:
     def has(self, position: int) -> bool:
         return position < len(self.inputs) and self.inputs[position] is not None
 
+    def value(self, position: int) -> Value:
+        """An input of any kind."""
+        value = self.inputs[position] if self.has(position) else None
+        self.require(value is not None, f"lacks input {position}")
+        return value
+
     def form(self, position: int) -> Form:
         """A floating-point input."""
         value = self.inputs[position] if self.has(position) else None
@@ -65,8 +90,10 @@ class Node:
         return form
 
     def integers(self, position: int) -> np.ndarray:
-        """An integer input; integers are always constants."""
+        """An integer input that does not depend on the network's input."""
         value = self.inputs[position] if self.has(position) else None
+        open_ = isinstance(value, Range)
+        self.require(not open_, f"input {position} is not settled by the bounds of the input")
         self.require(isinstance(value, np.ndarray), f"input {position} must be constant integers")
         return value
 

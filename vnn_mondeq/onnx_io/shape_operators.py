@@ -10,14 +10,16 @@ from collections.abc import Callable
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from vnn_mondeq.onnx_io.affine_form import Form, add, concatenate, constant, select
-from vnn_mondeq.onnx_io.node import Node, Value, from_array
+from vnn_mondeq.onnx_io.affine_form import Form, add, concatenate, constant, plus, select
+from vnn_mondeq.onnx_io.node import Node, Range, Value, from_array
 from vnn_mondeq.rounding import UNIT, UNIT32
 
 
 def _rearrange(value: Value, change: Callable[[np.ndarray], np.ndarray]) -> Value:
     if isinstance(value, Form):
         return select(value, change(np.arange(value.size).reshape(value.shape)))
+    if isinstance(value, Range):
+        return Range(np.asarray(change(value.lower)), np.asarray(change(value.upper)))
     return np.asarray(change(value))
 
 
@@ -105,17 +107,60 @@ def reshape(node: Node) -> Value:
     return _rearrange(value, lambda a: a.reshape(target))
 
 
+def expand(node: Node) -> Value:
+    value = identity(node)
+    target = np.broadcast_shapes(_shape(value), tuple(int(n) for n in node.integers(1)))
+    return _rearrange(value, lambda a: np.broadcast_to(a, target))
+
+
+def resize(node: Node) -> Value:
+    """`Resize` and `Upsample` to the nearest entry by whole factors: there, all the standard's
+    coordinate and rounding rules listed here give entry `i // factor`."""
+    value = node.form(0)
+    rank = len(value.shape)
+    rule = (node.word("coordinate_transformation_mode", "half_pixel"),
+            node.word("nearest_mode", "round_prefer_floor"))  # fmt: skip
+    agree = node.proto.op_type == "Upsample" or rule in _NEAREST_RULES
+    node.require(node.word("mode", "nearest") == "nearest" and agree, "only mode nearest, "
+                 "half_pixel with round_prefer_floor or asymmetric with floor")  # fmt: skip
+    plain = node.attribute("axes") is None and not node.attribute("antialias", 0)
+    plain &= node.word("keep_aspect_ratio_policy", "stretch") == "stretch"
+    node.require(plain, "axes, antialias and aspect ratios are not supported")
+    place = {1: 1, 2: 1}.get(len(node.inputs), 2)
+    if node.has(3):
+        wanted = node.integers(3).reshape(-1) / np.array(value.shape)
+    elif node.has(place):
+        wanted = node.stored(place).array().reshape(-1)
+    else:
+        wanted = np.array(node.attribute("scales", []))
+    whole = len(wanted) == rank and bool(np.all((wanted >= 1) & (wanted == np.floor(wanted))))
+    node.require(whole, f"factors {wanted.tolist()} are not whole numbers")
+    index = np.arange(value.size).reshape(value.shape)
+    for axis, factor in enumerate(wanted.astype(int)):
+        index = np.repeat(index, factor, axis=axis)
+    return select(value, index)
+
+
+_NEAREST_RULES = (("half_pixel", "round_prefer_floor"), ("asymmetric", "floor"))
+
+
 def transpose(node: Node) -> Value:
     value = identity(node)
     order = node.attribute("perm", list(range(len(_shape(value))))[::-1])
     return _rearrange(value, lambda a: a.transpose(order))
 
 
-def _axes(node: Node, position: int) -> list[int]:
-    """Axes as an input (opset 13) or as an attribute."""
+def _list(node: Node, position: int, name: str) -> np.ndarray | None:
+    """Integers as an input, as newer opsets have them, or as an attribute."""
     if node.has(position):
-        return [int(n) for n in node.integers(position).reshape(-1)]
-    return [int(n) for n in node.attribute("axes", [])]
+        return node.integers(position).reshape(-1)
+    given = node.attribute(name)
+    return None if given is None else np.array(given, dtype=np.int64)
+
+
+def _axes(node: Node, position: int) -> list[int]:
+    axes = _list(node, position, "axes")
+    return [] if axes is None else [int(n) for n in axes]
 
 
 def squeeze(node: Node) -> Value:
@@ -128,9 +173,11 @@ def unsqueeze(node: Node) -> Value:
 
 
 def slice_(node: Node) -> Value:
-    starts, ends = (node.integers(i).reshape(-1) for i in (1, 2))
-    axes = node.integers(3).reshape(-1) if node.has(3) else np.arange(len(starts))
-    steps = node.integers(4).reshape(-1) if node.has(4) else np.ones(len(starts), dtype=np.int64)
+    starts, ends = (_list(node, i, name) for i, name in ((1, "starts"), (2, "ends")))
+    node.require(starts is not None and ends is not None, "lacks starts or ends")
+    axes, steps = _list(node, 3, "axes"), _list(node, 4, "steps")
+    axes = np.arange(len(starts)) if axes is None else axes
+    steps = np.ones(len(starts), dtype=np.int64) if steps is None else steps
     value = identity(node)
     parts = [slice(None)] * len(_shape(value))
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
@@ -164,7 +211,8 @@ def concat(node: Node) -> Value:
     values = [value for value in node.inputs if value is not None]
     if all(isinstance(value, Form) for value in values):
         return concatenate(values, axis)
-    node.require(not any(isinstance(v, Form) for v in values), "mixes floats and integers")
+    constants = all(isinstance(v, np.ndarray) for v in values)
+    node.require(constants, "joins integers that are not constants")
     return np.concatenate(values, axis=axis)
 
 
@@ -172,8 +220,9 @@ def split(node: Node) -> tuple[Value, ...]:
     axis = int(node.attribute("axis", 0))
     value = identity(node)
     size = _shape(value)[axis]
-    if node.has(1):
-        sizes = [int(n) for n in node.integers(1)]
+    given = _list(node, 1, "split")
+    if given is not None:
+        sizes = [int(n) for n in given]
     else:
         count = int(node.attribute("num_outputs", len(node.proto.output)))
         each = -(-size // count)
@@ -191,7 +240,8 @@ _PAD_MODES = {"wrap": "wrap", "edge": "edge", "reflect": "reflect"}
 
 def pad(node: Node) -> Value:
     value = node.form(0)
-    amounts = node.integers(1).reshape(-1)
+    amounts = _list(node, 1, "pads")
+    node.require(amounts is not None, "lacks pads")
     rank = len(value.shape)
     axes = [int(a) % rank for a in node.integers(3)] if node.has(3) else list(range(rank))
     node.require(bool(np.all(amounts >= 0)), "negative padding is not supported")
@@ -201,9 +251,14 @@ def pad(node: Node) -> Value:
     mode = node.word("mode", "constant")
     index = np.arange(value.size).reshape(value.shape)
     if mode == "constant":
-        fill = float(node.stored(2).array().reshape(())) if node.has(2) else 0.0
-        node.require(fill == 0.0, "only padding with zeros is supported")
-        return select(value, np.pad(index, widths, constant_values=-1))
+        fill = float(node.attribute("value", 0.0))
+        if node.has(2):
+            fill = float(node.stored(2).array().reshape(()))
+        padded = np.pad(index, widths, constant_values=-1)
+        if fill == 0.0:
+            return select(value, padded)
+        border = constant(np.where(padded < 0, fill, 0.0), value.unit)
+        return plus(select(value, padded), border)
     node.require(mode in _PAD_MODES, f"mode {mode} is not supported")
     fits = all(max(w) <= n - (mode == "reflect") for w, n in zip(widths, value.shape, strict=True))
     node.require(fits, f"pads more than the size of the tensor, {list(value.shape)}")

@@ -8,7 +8,7 @@ blocks by powers of two (`z -> D z`, exact) so that the whole `I - W` is strongl
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import final
 
 import numpy as np
@@ -56,6 +56,10 @@ class ImplicitSystem:
     - `output`: the map `y = G z + H x + g`, `q` rows, the flattened ONNX outputs one after another.
     - `proof`: `I - W` (radius included) is strongly monotone; without it the system has no meaning.
     - `inputs`, `outputs`: name → shape of the ONNX tensors, in the file's order.
+    - `auxiliary_lower`, `auxiliary_upper`: bounds `(k,)` of the last `k` inputs, which are none of
+      the file's: quantities that it defines in a way that is not piecewise linear, and about which
+      only these bounds are known, for the box of inputs that the system was compiled for. What
+      holds for all their values holds for the file; the converse does not.
     """
 
     preactivation: AffineMap
@@ -64,6 +68,8 @@ class ImplicitSystem:
     proof: MonotonicityProof
     inputs: Mapping[str, tuple[int, ...]]
     outputs: Mapping[str, tuple[int, ...]]
+    auxiliary_lower: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    auxiliary_upper: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     def __post_init__(self) -> None:
         p, d = self.neurons, self.input_size
@@ -96,6 +102,16 @@ class ImplicitSystem:
     @property
     def input_size(self) -> int:
         return self.U.shape[1]
+
+    @property
+    def auxiliary_size(self) -> int:
+        """How many of the inputs are auxiliary."""
+        return self.auxiliary_lower.size
+
+    @property
+    def file_input_size(self) -> int:
+        """How many of the inputs are the file's."""
+        return self.input_size - self.auxiliary_size
 
     @property
     def output_size(self) -> int:

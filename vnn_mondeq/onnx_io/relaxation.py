@@ -1,0 +1,192 @@
+"""A scalar function as a piecewise-linear one plus a bounded quantity.
+
+Over the interval `[l, u]` in which the argument lies,
+
+    f(t) = p(t) + δ,      p(t) = c + s₀ t + Σ_k (s_k - s_{k-1}) ReLU(t - t_k),      |δ| <= e
+
+`p` interpolates `f` between knots and `e` is proved: on a piece of length `h`, `f` minus its chord
+lies in `[-h²/8 max f'', h²/8 max(-f'')]` (`Curve.curvature`). `p` costs a neuron for each inner
+knot, `δ` is an auxiliary input. So everything proved for all `δ` in the box holds for the true
+function; nothing else about `δ` is used. What a runtime errs in evaluating `f` is part of `e`.
+"""
+
+import itertools
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from vnn_mondeq.onnx_io.affine_form import Form, combined, constant, plus, select, times
+from vnn_mondeq.onnx_io.builder import Builder
+from vnn_mondeq.onnx_io.curve import Curve
+from vnn_mondeq.rounding import SAFETY, UNDERFLOW, gamma
+
+RUNTIME_UNITS = 16.0
+"""An elementary function of a runtime is taken to err by at most this many units of
+`u (1 + |f(t)|)`. No standard promises that; tests measure onnxruntime's."""
+
+VALUE_ERROR = 2.0**-40
+"""See `Curve.value`."""
+
+TOLERANCE = 2.0**-7
+"""Pieces with a larger error are halved, where there are knots left."""
+
+ROUNDS = 4
+"""Halvings of a piece at most: 2**ROUNDS pieces between two breaks."""
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pieces:
+    """Pieces of all entries: entry, left and right end, range `[low, high]` of `f - chord`."""
+
+    entry: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def relaxed(curve: Curve, form: Form, name: str, builder: Builder) -> Form:
+    """`f(t)` elementwise. Unbounded where the argument is, or may leave the curve's domain."""
+    lower, upper = builder.enclose(form)
+    inside = np.isfinite(lower) & np.isfinite(upper)
+    inside &= (lower >= curve.domain[0]) & (upper <= curve.domain[1])
+    known = np.flatnonzero(inside)
+    if not known.size:
+        return builder.noise(np.full(form.size, np.inf), form)
+    flat = select(form.reshaped((form.size,)), known)
+    with np.errstate(all="ignore"):
+        middle, radius = _interpolated(curve, flat, lower[known], upper[known], name, builder)
+    place = np.full(form.size, -1)
+    place[known] = np.arange(known.size)
+    error = np.full(form.size, np.inf)
+    error[known] = radius
+    full = select(middle, place).reshaped(form.shape)
+    return plus(full, builder.noise(error, form))
+
+
+def _interpolated(
+    curve: Curve, t: Form, lower: np.ndarray, upper: np.ndarray, name: str, builder: Builder
+) -> tuple[Form, np.ndarray]:
+    """`p` with the middle of `δ` added, and bounds on `|δ|`."""
+    a, b = _without_tails(curve, lower, upper)
+    pieces = _halved(curve, _broken(curve, a, b))
+    order = np.lexsort((pieces.left, pieces.entry))
+    entry, left = pieces.entry[order], pieces.left[order]
+    value_left, value_right = curve.value(left), curve.value(pieces.right[order])
+    length = pieces.right[order] - left
+    slope = np.where(length > 0.0, (value_right - value_left) / np.where(length > 0, length, 1), 0)
+    low, high = np.zeros(t.size), np.zeros(t.size)
+    np.minimum.at(low, entry, pieces.low[order])
+    np.maximum.at(high, entry, pieces.high[order])
+
+    first = np.r_[True, entry[1:] != entry[:-1]] if entry.size else np.zeros(0, dtype=bool)
+    starts = np.flatnonzero(first)
+    base, offset = slope[starts].copy(), value_left[starts] - slope[starts] * left[starts]
+    kinks = [(entry[~first], left[~first], (slope - np.r_[0.0, slope[:-1]])[~first])]
+    for side, tail in ((-1, curve.below), (1, curve.above)):
+        beyond = np.flatnonzero(lower < a if side < 0 else upper > b) if tail else np.zeros(0, int)
+        if not beyond.size:
+            continue
+        low[beyond] = np.minimum(low[beyond], -tail.excess)
+        high[beyond] = np.maximum(high[beyond], tail.excess)
+        if side < 0:
+            kinks.append((beyond, a[beyond], base[beyond] - tail.slope))
+            offset[beyond] += (base[beyond] - tail.slope) * a[beyond]
+            base[beyond] = tail.slope
+        else:
+            last = np.r_[starts[1:], entry.size] - 1
+            kinks.append((beyond, b[beyond], tail.slope - slope[last][beyond]))
+    where, knot, change = (np.concatenate(parts) for parts in zip(*kinks, strict=True))
+    always = knot <= lower[where]
+    np.add.at(base, where[always], change[always])
+    np.add.at(offset, where[always], -(change * knot)[always])
+    bends = ~always & (knot < upper[where]) & (change != 0.0)
+    where, knot, change = where[bends], knot[bends], change[bends]
+    middle = _assembled(t, base, offset + 0.5 * (low + high), (where, knot, change), name, builder)
+    largest = np.maximum(np.abs(curve.value(lower)), np.abs(curve.value(upper)))
+    np.maximum.at(largest, entry, np.maximum(np.abs(value_left), np.abs(value_right)))
+    span = np.zeros(t.size)
+    np.add.at(span, where, np.abs(change))
+    reach = np.maximum(np.abs(lower), np.abs(upper))
+    size = np.abs(offset) + (np.abs(base) + span) * reach * 2.0
+    count = int(np.bincount(where, minlength=1).max()) if where.size else 0
+    error = 0.5 * (high - low) + gamma(16 * count + 64) * (size + largest)
+    # ``largest`` bounds |f| at the knots; between them f differs by no more than its own error.
+    error += (VALUE_ERROR + RUNTIME_UNITS * t.unit) * (1.0 + largest + high - low)
+    return middle, error * SAFETY + UNDERFLOW
+
+
+def _assembled(
+    t: Form,
+    base: np.ndarray,
+    offset: np.ndarray,
+    kinks: tuple[np.ndarray, np.ndarray, np.ndarray],
+    name: str,
+    builder: Builder,
+) -> Form:
+    """`offset + base t + Σ change ReLU(t - knot)`."""
+    where, knot, change = kinks
+    line = plus(times(base, t), constant(offset, t.unit))
+    if not where.size:
+        return line
+    arguments = plus(select(t, where), constant(-knot, t.unit))
+    bent = builder.rectified(arguments, f"{name}#knots")
+    weights = csr_array((change, (where, np.arange(where.size))), shape=(t.size, where.size))
+    return plus(line, combined(weights, bent, t.shape))
+
+
+def _without_tails(
+    curve: Curve, lower: np.ndarray, upper: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The part of the intervals that is interpolated: a point where all of one is in a tail."""
+
+    def clipped(values: np.ndarray) -> np.ndarray:
+        low = curve.below.start if curve.below else -np.inf
+        high = curve.above.start if curve.above else np.inf
+        return np.clip(values, low, high)
+
+    return clipped(lower), clipped(upper)
+
+
+def _broken(curve: Curve, a: np.ndarray, b: np.ndarray) -> _Pieces:
+    """One piece for each entry, cut at the curve's breaks."""
+    entries, lefts, rights = [], [], []
+    edges = [-np.inf, *curve.breaks, np.inf]
+    for low, high in itertools.pairwise(edges):
+        left, right = np.maximum(a, low), np.minimum(b, high)
+        # A point lies in the first part that holds it.
+        chosen = np.flatnonzero((left < right) | ((a == b) & (a >= low) & (a < high)))
+        entries.append(chosen)
+        lefts.append(left[chosen])
+        rights.append(right[chosen])
+    return _measured(curve, *(np.concatenate(part) for part in (entries, lefts, rights)))
+
+
+def _measured(curve: Curve, entry: np.ndarray, left: np.ndarray, right: np.ndarray) -> _Pieces:
+    low, high = curve.curvature(left, right)
+    square = (right - left) ** 2 / 8.0 * SAFETY
+    below, above = -square * np.maximum(high, 0.0), square * np.maximum(-low, 0.0)
+    # A product of zero length and infinite curvature is no number, and no error.
+    below, above = (np.where(right == left, 0.0, part) for part in (below, above))
+    if curve.monotone:
+        span = np.abs(curve.value(right) - curve.value(left)) * SAFETY
+        below, above = np.fmax(below, -span), np.fmin(above, span)
+    return _Pieces(entry, left, right, below, above)
+
+
+def _halved(curve: Curve, pieces: _Pieces) -> _Pieces:
+    """Pieces with an error above the tolerance cut in two, and these again."""
+    for _ in range(ROUNDS):
+        middle = 0.5 * (pieces.left + pieces.right)
+        cut = (pieces.high - pieces.low > 2.0 * TOLERANCE) & (pieces.left < middle)
+        cut &= middle < pieces.right
+        if not np.any(cut):
+            break
+        left = np.concatenate([pieces.left, middle[cut]])
+        right = np.concatenate([np.where(cut, middle, pieces.right), pieces.right[cut]])
+        entry = np.concatenate([pieces.entry, pieces.entry[cut]])
+        pieces = _measured(curve, entry, left, right)
+    return pieces
