@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from vnn_mondeq.gate import Gate, NormReplay, Rejection
     from vnn_mondeq.onnx_io import LoadedModel
     from vnn_mondeq.onnx_io.replay import Replay
+    from vnn_mondeq.problem import Problem
     from vnn_mondeq.result import Witness
 
 
@@ -160,9 +161,10 @@ def confirm_counterexample(
     from vnn_mondeq.gate import Rejection
 
     gate = _gate(model, query, norms or {})
-    if x.shape != (gate.problem.system.input_size,):
+    if x.shape != (gate.problem.system.file_input_size,):
         raise InputError(
-            f"the counterexample has {x.size} inputs and the model {gate.problem.system.input_size}"
+            f"the counterexample has {x.size} inputs and the model "
+            f"{gate.problem.system.file_input_size}"
         )
     point = x.astype(model.dtype)
     if not gate.is_inside(point):
@@ -219,7 +221,7 @@ def _gate(model: "LoadedModel", query: Query, norms: Mapping[str, LoadedNorm]) -
     """The gate for a model and a query. **Raises** `MismatchError`."""
     from vnn_mondeq.gate import Gate
     from vnn_mondeq.onnx_io.replay import Replay
-    from vnn_mondeq.statement import build_problem
+    from vnn_mondeq.statement import build_problem, input_hull
 
     replays = {
         name: _norm_replay(query, name, norms[name])
@@ -227,8 +229,21 @@ def _gate(model: "LoadedModel", query: Query, norms: Mapping[str, LoadedNorm]) -
         if name in norms
     }
     resolved = resolve_norms(query, {name: norm.network for name, norm in norms.items()})
-    problem = build_problem(model.system, resolved, model.element_type)
-    return Gate(problem, model.element_type, lambda: Replay(model.model_bytes), replays)
+
+    def problem_on(lower: "np.ndarray", upper: "np.ndarray") -> "Problem":
+        system = model.on_box(lower, upper).system
+        return build_problem(system, resolved, model.element_type, model.output_types)
+
+    problem = build_problem(model.system, resolved, model.element_type, model.output_types)
+    if problem.system.auxiliary_size:
+        problem = problem_on(*input_hull(resolved))
+    return Gate(
+        problem,
+        model.element_type,
+        lambda: Replay(model.model_bytes),
+        replays,
+        problem_on,
+    )
 
 
 def _norm_replay(query: Query, name: str, norm: LoadedNorm) -> "NormReplay":

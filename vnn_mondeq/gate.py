@@ -41,9 +41,11 @@ from vnn_mondeq.problem import Obligation, Problem
 from vnn_mondeq.query.input_set import AbstractInputSet
 from vnn_mondeq.query.query import Case, Variable
 from vnn_mondeq.result import AbstractCertificate, CheckedCertificate, Reason, Witness
-from vnn_mondeq.rounding import SAFETY, norm_up, product_error
+from vnn_mondeq.rounding import SAFETY
 from vnn_mondeq.statement import certainly_empty, runtime_unit
 from vnn_mondeq.system.exact import exact_outputs
+from vnn_mondeq.system.implicit import ImplicitSystem
+from vnn_mondeq.system.row_error import bound_row_error
 from vnn_mondeq.system.solve import FixpointSolver
 
 _DTYPES = {"float32": np.float32, "float64": np.float64}
@@ -153,20 +155,25 @@ class Gate:
     - `element_type`: of the model, in ONNX lower case.
     - `open_runtime`: loads the original file into a runtime; called for witnesses only.
     - `norms`: norm network name → how to evaluate it.
+    - `problem_on`: the same problem with a system compiled for the inputs in a box `[lower (d,),
+      upper (d,)]` only, where it has auxiliary inputs; on one point they are as good as known.
     """
 
     problem: Problem
     element_type: str
     open_runtime: Callable[[], Runtime]
     norms: Mapping[str, NormReplay] = field(default_factory=dict)
+    problem_on: Callable[[np.ndarray, np.ndarray], Problem] | None = None
 
     def confirm_witness(self, x: np.ndarray) -> Witness | Rejection:
-        """Check a candidate input `x (d,)`, any float64 numbers."""
+        """Check a candidate input `x (d,)`, any float64 numbers. Auxiliary inputs behind those of
+        the file are ignored: what they stand for is evaluated."""
+        x = x[: self.problem.system.file_input_size]
         dtype = _DTYPES[self.element_type]
         outside = True
         rejection = Rejection(Reason.WITNESS_REJECTED, "the runtime returned no finite numbers")
         for obligation in self.problem.obligations:
-            readable = self._as_read(obligation.inputs)
+            readable = self._as_read(obligation.asked)
             point = round_into(readable, x, dtype)
             if not readable.contains(point.astype(np.float64)):
                 continue
@@ -186,7 +193,7 @@ class Gate:
         """Whether a point `(d,)` of the model's element type lies in the query's input set, by
         rule 1 of the module's docstring; `confirm_witness` moves candidates into it first."""
         wide = point.astype(np.float64)
-        return any(self._as_read(o.inputs).contains(wide) for o in self.problem.obligations)
+        return any(self._as_read(o.asked).contains(wide) for o in self.problem.obligations)
 
     def confirm_certificate(
         self, certificate: AbstractCertificate, deadline: Deadline
@@ -211,7 +218,7 @@ class Gate:
         return CheckedCertificate(certificate, margin, checker.__module__)
 
     def _uncovered_case(self) -> str | None:
-        covered = {id(obligation.inputs): obligation for obligation in self.problem.obligations}
+        covered = {id(obligation.asked): obligation for obligation in self.problem.obligations}
         counts = dict.fromkeys(covered, 0)
         for number, case in enumerate(self.problem.query.cases):
             if id(case.inputs) in covered:
@@ -292,7 +299,7 @@ class Gate:
         return inputs, outputs
 
     def _cases(self, obligation: Obligation) -> list[Case]:
-        return [case for case in self.problem.query.cases if case.inputs is obligation.inputs]
+        return [case for case in self.problem.query.cases if case.inputs is obligation.asked]
 
     def _own_fixpoint_agrees(
         self,
@@ -303,23 +310,30 @@ class Gate:
         violation: Violation,
     ) -> bool:
         x = point.astype(np.float64)
-        solution = FixpointSolver(self.problem.system).solve(x[None])
+        problem = self.problem
+        if problem.system.auxiliary_size and self.problem_on is not None:
+            index = problem.obligations.index(obligation)
+            problem = self.problem_on(x, x)
+            obligation = problem.obligations[index]
+        x = np.concatenate([x, np.zeros(problem.system.auxiliary_size)])
+        solution = FixpointSolver(problem.system).solve(x[None])
         z, chosen = solution.value[0], np.asarray(rows, dtype=np.intp)
         c = obligation.rows.coefficients.take(chosen)
         error = obligation.rows.error[chosen]
         value = c.on_z @ z + c.on_x @ x + c.offset
-        if runtime_unit(self.problem.query, self.element_type) is not None:
-            return bool(np.all(np.where(violation.ties, value <= error, value < 0.0)))
-        # A statement about exact arithmetic: no rounding error may decide it.
-        both = np.abs(np.hstack([c.on_z, c.on_x, c.offset[:, None]]))
-        size = np.concatenate([np.abs(z), np.abs(x), [1.0]])
-        value = value + product_error(both, size, size.size) * SAFETY
-        value = value + norm_up(c.on_z, axis=1) * solution.error_bound[0] * SAFETY
-        return bool(np.all(value + error * SAFETY < 0.0)) or self._holds_exactly(case, x)
+        off = bound_row_error(problem.system, c, x, solution)
+        if runtime_unit(problem.query, self.element_type) is not None:
+            # What is known by bounds only may differ from the middle by as much.
+            slack = off if problem.system.auxiliary_size else 0.0
+            return bool(np.all(np.where(violation.ties, value <= error + slack, value - slack < 0)))
+        # A statement about exact arithmetic: no error may decide it.
+        certain = bool(np.all(value + off + error * SAFETY < 0.0))
+        return certain or _holds_exactly(problem.system, case, x)
 
-    def _holds_exactly(self, case: Case, x: np.ndarray) -> bool:
-        outputs = exact_outputs(self.problem.system, x)
-        return outputs is not None and violation_of(case, x, outputs).holds
+
+def _holds_exactly(system: ImplicitSystem, case: Case, x: np.ndarray) -> bool:
+    outputs = None if system.auxiliary_size else exact_outputs(system, x)
+    return outputs is not None and violation_of(case, x, outputs).holds
 
 
 def _split(flat: np.ndarray, tensors: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:

@@ -18,7 +18,7 @@ from vnn_mondeq.deadline import Deadline
 from vnn_mondeq.errors import DeadlineExceeded
 from vnn_mondeq.gate import Gate, NothingToRefute, Rejection
 from vnn_mondeq.problem import Problem
-from vnn_mondeq.progress import AbstractObserver
+from vnn_mondeq.progress import AbstractObserver, NullObserver
 from vnn_mondeq.result import (
     AbstractCertificate,
     AbstractEngine,
@@ -248,10 +248,13 @@ def _without_engines(problem: Problem, gate: Gate, deadline: Deadline, log: _Log
         )
     for obligation in problem.obligations:
         unbounded = unbounded_inputs(obligation)
+        unbounded = unbounded[unbounded < problem.system.file_input_size]
         if unbounded.size:
             shown = ", ".join(f"X[{i}]" for i in unbounded[:5])
             more = "" if unbounded.size <= 5 else f" and {unbounded.size - 5} more"
             return Result(Verdict.UNKNOWN, Reason.UNBOUNDED_INPUT, f"flattened {shown}{more}")
+    if not np.all(np.isfinite(problem.system.auxiliary_upper)):
+        return _attack_alone(problem, gate, deadline, log)
     for obligation in problem.obligations:
         if all(obligation.cases):
             continue
@@ -262,6 +265,13 @@ def _without_engines(problem: Problem, gate: Gate, deadline: Deadline, log: _Log
             if result is not None:
                 return result
     return None
+
+
+def _attack_alone(problem: Problem, gate: Gate, deadline: Deadline, log: _Log) -> Result:
+    """Where a tensor has no finite bounds, nothing can be proved; a witness may still exist."""
+    outcome = _engine_turn(_quick_attack(), problem, _before_reserve(deadline), NullObserver())
+    result = _through_gate(gate, "attack", outcome, deadline, log)
+    return result or Result(Verdict.UNKNOWN, Reason.UNBOUNDED_TENSOR, statistics=log.statistics)
 
 
 def _engine_turn(

@@ -37,16 +37,25 @@ class Rows:
 class Obligation:
     """One input set and what must be refuted on it.
 
-    - `inputs`: the query's own set; witnesses must lie in it.
-    - `proof_inputs`: the set widened for proofs (`AbstractInputSet.widened`).
+    - `inputs`: where to look for witnesses: the query's own set, auxiliary inputs of the system at
+      zero, the middle of their boxes.
+    - `proof_inputs`: the set widened for proofs (`AbstractInputSet.widened`), auxiliary inputs
+      anywhere in their boxes.
     - `rows`: all constraint rows of all cases, one below the other.
     - `cases`: for each case, its row positions.
+    - `query_inputs`: the query's own set, in which witnesses must lie; `None` where it is `inputs`.
     """
 
     inputs: AbstractInputSet
     proof_inputs: AbstractInputSet
     rows: Rows
     cases: tuple[tuple[int, ...], ...]
+    query_inputs: AbstractInputSet | None = None
+
+    @property
+    def asked(self) -> AbstractInputSet:
+        """The query's own set."""
+        return self.inputs if self.query_inputs is None else self.query_inputs
 
 
 @final

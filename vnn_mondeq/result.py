@@ -45,6 +45,10 @@ class Reason(Enum):
     ROUNDING = "the margin is smaller than the rounding errors that a runtime may make"
     UNSUPPORTED_QUERY = "the query has constraints that no engine can use yet"
     UNBOUNDED_INPUT = "an input has no finite bound; give every input a lower and an upper bound"
+    UNBOUNDED_TENSOR = (
+        "an operator that is not piecewise linear has no finite bounds on the whole input set; "
+        "bound the inputs more tightly"
+    )
     OUT_OF_MEMORY = "the memory did not suffice"
     NO_ENGINE = "no engine applies to this problem"
 

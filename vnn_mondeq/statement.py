@@ -9,7 +9,7 @@ may err (`vnn_mondeq.budget`), goes into `Rows.error`. An engine or a checker th
 The rule is `>` for strict and non-strict constraints alike.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy as np
 from vnn_mondeq.budget import UNITS, ModelError, bound_model_error
 from vnn_mondeq.errors import MismatchError, QueryError
 from vnn_mondeq.problem import Obligation, Problem, Rows
+from vnn_mondeq.query.embedding import with_coordinates
 from vnn_mondeq.query.input_set import AbstractInputSet
 from vnn_mondeq.query.query import Case, LinearConstraint, Query, Variable
 from vnn_mondeq.rounding import SAFETY, UNDERFLOW, UNIT, fraction_up, norm_up, product_error
@@ -26,13 +27,19 @@ from vnn_mondeq.system.implicit import ImplicitSystem
 _REAL = "real"
 
 
-def build_problem(system: ImplicitSystem, query: Query, element_type: str) -> Problem:
+def build_problem(
+    system: ImplicitSystem,
+    query: Query,
+    element_type: str,
+    output_types: Mapping[str, str] | None = None,
+) -> Problem:
     """Pair a system with a query about it.
 
     **Arguments:**
 
     - `query`: with norm bounds resolved (`vnn_mondeq.query.norm.resolve_norms`).
     - `element_type`: of the model's inputs and outputs, in ONNX lower case (`"float32"`).
+    - `output_types`: output name → element type, where some outputs are integers or booleans.
 
     **Returns:** a problem with one obligation for each input set. Cases whose set is certainly
     empty, as a float32 reader sees it too, are left out.
@@ -42,7 +49,7 @@ def build_problem(system: ImplicitSystem, query: Query, element_type: str) -> Pr
     An unbounded input makes `Rows.error` infinite; see `unbounded_inputs`.
     """
     _check_networks(query)
-    _check_types(query, element_type)
+    _check_types(query, element_type, list((output_types or {}).values()))
     _check_shapes("input", query, query.input_variables, system.inputs)
     _check_shapes("output", query, query.output_variables, system.outputs)
     unit = runtime_unit(query, element_type)
@@ -75,6 +82,16 @@ def certainly_empty(inputs: AbstractInputSet) -> bool:
     return bool(np.any(lower > upper)) or inputs.misses(lower, upper)
 
 
+def input_hull(query: Query) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds `(d,)` of everything that proofs about the query have to cover."""
+    size = sum(_size(variable.shape) for variable in query.input_variables)
+    sets = {id(case.inputs): case.inputs for case in query.cases}.values()
+    bounds = [inputs.widened().bounds() for inputs in sets if not certainly_empty(inputs)]
+    if not bounds:
+        return np.zeros(size), np.zeros(size)
+    return np.min([low for low, _ in bounds], axis=0), np.max([high for _, high in bounds], axis=0)
+
+
 def unbounded_inputs(obligation: Obligation) -> np.ndarray:
     """Flattened positions of the inputs without two finite bounds."""
     lower, upper = obligation.proof_inputs.bounds()
@@ -105,7 +122,7 @@ def _check_networks(query: Query) -> None:
         )
 
 
-def _check_types(query: Query, element_type: str) -> None:
+def _check_types(query: Query, element_type: str, output_types: Sequence[str]) -> None:
     if element_type not in UNITS:
         raise MismatchError(
             f"the model computes in {element_type}, for which no sound analysis is implemented; "
@@ -117,14 +134,16 @@ def _check_types(query: Query, element_type: str) -> None:
             "the query mixes real with other element types; VNN-LIB wants real for every variable "
             "or for none"
         )
-    wrong = declared - {_REAL, element_type}
-    if wrong:
-        names = [v.name for v in query.variables if v.element_type.lower() in wrong]
-        raise MismatchError(
-            f"the query declares {', '.join(sorted(wrong))} for {', '.join(names)}, but the model "
-            f"computes in {element_type}; declare {element_type}, or real for a statement about "
-            "exact arithmetic"
-        )
+    expected = dict.fromkeys((v.name for v in query.variables), element_type)
+    outputs = zip(query.output_variables, output_types, strict=False)
+    expected |= {variable.name: kind for variable, kind in outputs}
+    for variable in query.variables:
+        kind, right = variable.element_type.lower(), expected[variable.name]
+        if kind not in (_REAL, right):
+            raise MismatchError(
+                f"the query declares {kind} for {variable.name}, but the model computes it in "
+                f"{right}; declare {right}, or real for a statement about exact arithmetic"
+            )
 
 
 def _check_shapes(
@@ -173,7 +192,8 @@ def _by_input_set(cases: Sequence[Case]) -> list[list[Case]]:
 def _obligation(
     system: ImplicitSystem, inputs: AbstractInputSet, cases: list[Case], unit: float | None
 ) -> Obligation:
-    proof_inputs = inputs.widened()
+    spread = system.auxiliary_lower, system.auxiliary_upper
+    proof_inputs = with_coordinates(inputs.widened(), *spread)
     lower, upper = proof_inputs.bounds()
     error = bound_model_error(system, lower, upper, unit)
     constraints, positions = [], []
@@ -182,7 +202,9 @@ def _obligation(
         constraints.extend(case.constraints)
         positions.append(tuple(range(start, len(constraints))))
     rows = _rows(system, constraints, np.maximum(np.abs(lower), np.abs(upper)), error)
-    return Obligation(inputs, proof_inputs, rows, tuple(positions))
+    middle = np.zeros(system.auxiliary_size)
+    searched = with_coordinates(inputs, middle, middle)
+    return Obligation(searched, proof_inputs, rows, tuple(positions), inputs)
 
 
 def _rows(

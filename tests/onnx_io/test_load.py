@@ -188,17 +188,17 @@ def test_domain_imported_twice_is_refused(dense_model, write):
 def test_unsupported_operators_are_listed_together(dense_model, write):
     graph = dense_model.graph
     graph.node[-1].output[0] = "y0"
-    graph.node.append(helper.make_node("Sigmoid", ["y0"], ["y1"], name="squash"))
-    graph.node.append(helper.make_node("Softmax", ["y1"], ["y"], name="last"))
-    with pytest.raises(UnsupportedModelError, match=r"squash.*Sigmoid.*last.*Softmax"):
+    graph.node.append(helper.make_node("Asinh", ["y0"], ["y1"], name="squash"))
+    graph.node.append(helper.make_node("LogSoftmax", ["y1"], ["y"], name="last"))
+    with pytest.raises(UnsupportedModelError, match=r"squash.*Asinh.*last.*LogSoftmax"):
         load(write(dense_model))
 
 
 def test_unsupported_uses_are_listed_together(dense_model, write):
     graph = dense_model.graph
     graph.node[-1].output[0] = "y0"
-    graph.node.append(helper.make_node("Mul", ["y0", "y0"], ["y1"], name="square"))
-    graph.node.append(helper.make_node("Div", ["y0", "y0"], ["y2"], name="ratio"))
+    graph.node.append(helper.make_node("MatMul", ["y0", "y0"], ["y1"], name="square"))
+    graph.node.append(helper.make_node("Pow", ["y0", "y0"], ["y2"], name="ratio"))
     graph.node.append(helper.make_node("Add", ["y1", "y2"], ["y"], name="sum"))
     with pytest.raises(UnsupportedModelError, match=r"square.*ratio") as caught:
         load(write(dense_model))

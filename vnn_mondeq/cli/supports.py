@@ -11,27 +11,23 @@ import argparse
 from vnn_mondeq.cli import exit_code
 
 OPERATORS: tuple[str, ...] = (
-    *("Add", "AveragePool", "BatchNormalization", "Cast", "Concat", "Constant", "Conv", "Div"),
-    *(
-        "Dropout",
-        "Flatten",
-        "Gather",
-        "Gemm",
-        "GlobalAveragePool",
-        "Identity",
-        "Loop",
-        "MatMul",
-        "Mul",
-    ),
-    *("Neg", "Pad", "ReduceMean", "ReduceSum", "Relu", "Reshape", "Shape", "Slice", "Split"),
-    *("Squeeze", "Sub", "Transpose", "Unsqueeze"),
+    *("Abs", "Add", "And", "AveragePool", "BatchNormalization", "Cast", "Ceil", "Celu", "Clip"),
+    *("Concat", "Constant", "ConstantOfShape", "Conv", "ConvTranspose", "Cos", "Div", "Dropout"),
+    *("Elu", "Equal", "Erf", "Exp", "Expand", "Flatten", "Floor", "Gather", "Gelu", "Gemm"),
+    *("GlobalAveragePool", "GlobalMaxPool", "Greater", "GreaterOrEqual", "HardSigmoid"),
+    *("HardSwish", "Identity", "LeakyRelu", "Less", "LessOrEqual", "Log", "Loop", "MatMul"),
+    *("Max", "MaxPool", "Mean", "Min", "Mul", "Neg", "Not", "Or", "PRelu", "Pad", "Pow", "Range"),
+    *("Reciprocal", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Relu", "Reshape"),
+    *("Resize", "Round", "Selu", "Shape", "Sigmoid", "Sign", "Sin", "Slice", "Softmax"),
+    *("Softplus", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Transpose", "Unsqueeze"),
+    *("Upsample", "Where", "Xor"),
     *("MonDEQ", "MonDEQConv", "MonDEQConvFactored", "MonDEQFactored"),
 )
 """ONNX operators by bare name (the standard has no column for the domain): those of the standard
 domain, then our own."""
 
 CAPABILITIES: dict[str, tuple[str, ...]] = {
-    "onnx-opset-versions": ("13", "25"),
+    "onnx-opset-versions": ("7", "25"),
     "onnx-element-types": ("float32", "float64", "real"),
     "onnx-operators": OPERATORS,
     "vnnlib-versions": ("1.0", "2.1"),

@@ -39,6 +39,8 @@ class Curve:
     - `curvature`: `(a, b)` → lower and upper bounds on `f''` over `[a, b]`.
     - `domain`: closed interval where all of this holds.
     - `monotone`: whether it is monotone between breaks.
+    - `turns`: where else it may have extrema.
+    - `span`: bounds of all values, where these are better than none.
     """
 
     value: Callable[[np.ndarray], np.ndarray]
@@ -48,6 +50,17 @@ class Curve:
     below: Tail | None = None
     above: Tail | None = None
     monotone: bool = True
+    turns: tuple[float, ...] = ()
+    span: tuple[float, float] = (-math.inf, math.inf)
+
+    def hull(self, a: np.ndarray, b: np.ndarray) -> Bounds:
+        """Bounds of the values over `[a, b]`."""
+        low, high = self.span
+        if self.monotone or self.turns:
+            points = [self.value(np.clip(t, a, b)) for t in (*self.breaks, *self.turns)]
+            near, far = _hull(self.value(a), self.value(b), *points)
+            low, high = np.maximum(near, low), np.minimum(far, high)
+        return np.broadcast_to(low, a.shape), np.broadcast_to(high, b.shape)
 
 
 def _hull(*arrays: np.ndarray) -> Bounds:
@@ -171,6 +184,7 @@ HARD_SWISH = Curve(
     below=Tail(-3.0, 0.0, 2.0**-40),
     above=Tail(3.0, 1.0, 2.0**-40),
     monotone=False,
+    turns=(-1.5,),
 )
 
 
@@ -204,15 +218,17 @@ GELU = Curve(
     below=Tail(-6.0, 0.0, 1e-8),
     above=Tail(6.0, 1.0, 1e-8),
     monotone=False,
+    span=(-0.17, math.inf),
 )
 
 # --- powers, exponentials, waves -------------------------------------------------------------
 
 EXP = Curve(np.exp, _over(np.exp, ()), domain=(-700.0, 700.0), below=Tail(-_FLAT, 0.0, _EXCESS))
 LOG = Curve(np.log, _over(lambda t: -1.0 / (t * t), ()), domain=(1e-100, math.inf))
-SQUARE = Curve(np.square, _constant(2.0, 2.0), monotone=False)
-SIN = Curve(np.sin, _constant(-1.0, 1.0), domain=(-1e6, 1e6), monotone=False)
-COS = Curve(np.cos, _constant(-1.0, 1.0), domain=(-1e6, 1e6), monotone=False)
+SQUARE = Curve(np.square, _constant(2.0, 2.0), monotone=False, turns=(0.0,))
+_WAVE = (-1.0, 1.0)
+SIN = Curve(np.sin, _constant(-1.0, 1.0), domain=(-1e6, 1e6), monotone=False, span=_WAVE)
+COS = Curve(np.cos, _constant(-1.0, 1.0), domain=(-1e6, 1e6), monotone=False, span=_WAVE)
 
 
 def power(exponent: float) -> Curve:

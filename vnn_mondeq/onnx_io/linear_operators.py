@@ -130,6 +130,9 @@ def gemm(node: Node) -> Form:
 
 def batch_normalization(node: Node) -> Form:
     node.require(not node.attribute("training_mode", 0), "training mode is not supported")
+    # Before opset 9 and 14, `spatial` and further outputs told of other modes.
+    plain = node.attribute("spatial", 1) == 1 and len(node.proto.output) == 1
+    node.require(plain, "only one output with one mean for each channel is supported")
     x = node.form(0)
     scale, bias, mean, variance = (node.stored(i).array() for i in (1, 2, 3, 4))
     epsilon = float(node.attribute("epsilon", 1e-5))

@@ -20,7 +20,7 @@ OPSET = 18
 """Opset of the default domain in function bodies and in the models that we write: the lowest with
 reductions over an axes input, so that as many other tools as possible read the files."""
 
-MIN_OPSET, MAX_OPSET = 13, 25
+MIN_OPSET, MAX_OPSET = 7, 25
 """Opsets of the default domain whose meaning the importer implements."""
 
 IR_VERSION = 10

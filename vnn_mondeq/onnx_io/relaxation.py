@@ -17,9 +17,18 @@ from typing import final
 import numpy as np
 from scipy.sparse import csr_array
 
-from vnn_mondeq.onnx_io.affine_form import Form, combined, constant, plus, select, times
+from vnn_mondeq.onnx_io.affine_form import (
+    Form,
+    combined,
+    constant,
+    negate,
+    plus,
+    select,
+    times,
+)
 from vnn_mondeq.onnx_io.builder import Builder
 from vnn_mondeq.onnx_io.curve import Curve
+from vnn_mondeq.onnx_io.enclosure import Interval
 from vnn_mondeq.rounding import SAFETY, UNDERFLOW, gamma
 
 RUNTIME_UNITS = 16.0
@@ -29,11 +38,15 @@ RUNTIME_UNITS = 16.0
 VALUE_ERROR = 2.0**-40
 """See `Curve.value`."""
 
-TOLERANCE = 2.0**-7
-"""Pieces with a larger error are halved, where there are knots left."""
+TOLERANCES = (2.0**-4, 2.0**-6, 2.0**-8, 2.0**-10)
+"""Pieces with a larger error, relative to `1 +` the largest value, are halved: to the first of
+these, and to each next one as long as there are knots left."""
 
-ROUNDS = 4
-"""Halvings of a piece at most: 2**ROUNDS pieces between two breaks."""
+KNOTS, KNOTS_EACH = 96, 4
+"""Knots of a node before its tolerance stays as it is: so many, or so many for each entry."""
+
+HULL_SHARE = 0.02
+"""Results whose error is a larger part of their range are cut off at the bounds of the range."""
 
 
 @final
@@ -57,20 +70,47 @@ def relaxed(curve: Curve, form: Form, name: str, builder: Builder) -> Form:
     if not known.size:
         return builder.noise(np.full(form.size, np.inf), form)
     flat = select(form.reshaped((form.size,)), known)
+    ends = lower[known], upper[known]
     with np.errstate(all="ignore"):
-        middle, radius = _interpolated(curve, flat, lower[known], upper[known], name, builder)
+        middle, error = _interpolated(curve, flat, ends, name, builder)
+        low, high = curve.hull(*ends)
+    slip = (VALUE_ERROR + RUNTIME_UNITS * form.unit) * SAFETY
+    low, high = low - slip * (1.0 + np.abs(low)), high + slip * (1.0 + np.abs(high))
+    inner = within_hull(plus(middle, builder.noise(error, flat)), error, low, high, name, builder)
     place = np.full(form.size, -1)
     place[known] = np.arange(known.size)
-    error = np.full(form.size, np.inf)
-    error[known] = radius
-    full = select(middle, place).reshaped(form.shape)
-    return plus(full, builder.noise(error, form))
+    outside = builder.noise(np.where(place < 0, np.inf, 0.0), form)
+    return plus(select(inner, place).reshaped(form.shape), outside)
+
+
+def within_hull(
+    form: Form, error: np.ndarray, low: np.ndarray, high: np.ndarray, name: str, builder: Builder
+) -> Form:
+    """The same tensor, of which `low <= t <= high` is known, cut off at these bounds.
+
+    That changes nothing for the values that it can take, and much for the others that a relaxation
+    with a large error allows.
+    """
+    loose = np.isfinite(error) & (error > HULL_SHARE * (high - low))
+    for bound, sign, side in ((low, 1.0, "low"), (high, -1.0, "high")):
+        chosen = np.flatnonzero(loose & np.isfinite(bound))
+        if not chosen.size:
+            continue
+        edge = constant(bound[chosen], form.unit)
+        beyond = plus(edge, negate(select(form.reshaped((form.size,)), chosen)))
+        gain = builder.rectified(times(np.full(chosen.size, sign), beyond), f"{name}#{side}")
+        place = np.full(form.size, -1)
+        place[chosen] = np.arange(chosen.size)
+        gain = times(np.full(form.size, sign), select(gain, place))
+        form = plus(form, gain.reshaped(form.shape))
+    return form
 
 
 def _interpolated(
-    curve: Curve, t: Form, lower: np.ndarray, upper: np.ndarray, name: str, builder: Builder
+    curve: Curve, t: Form, ends: Interval, name: str, builder: Builder
 ) -> tuple[Form, np.ndarray]:
     """`p` with the middle of `δ` added, and bounds on `|δ|`."""
+    lower, upper = ends
     a, b = _without_tails(curve, lower, upper)
     pieces = _halved(curve, _broken(curve, a, b))
     order = np.lexsort((pieces.left, pieces.entry))
@@ -178,15 +218,23 @@ def _measured(curve: Curve, entry: np.ndarray, left: np.ndarray, right: np.ndarr
 
 
 def _halved(curve: Curve, pieces: _Pieces) -> _Pieces:
-    """Pieces with an error above the tolerance cut in two, and these again."""
-    for _ in range(ROUNDS):
-        middle = 0.5 * (pieces.left + pieces.right)
-        cut = (pieces.high - pieces.low > 2.0 * TOLERANCE) & (pieces.left < middle)
-        cut &= middle < pieces.right
-        if not np.any(cut):
-            break
-        left = np.concatenate([pieces.left, middle[cut]])
-        right = np.concatenate([np.where(cut, middle, pieces.right), pieces.right[cut]])
-        entry = np.concatenate([pieces.entry, pieces.entry[cut]])
-        pieces = _measured(curve, entry, left, right)
+    """Pieces with large errors cut in two, and these again."""
+    entries = int(pieces.entry.max(initial=0)) + 1
+    limit = max(KNOTS, KNOTS_EACH * entries)
+    values = np.maximum(np.abs(curve.value(pieces.left)), np.abs(curve.value(pieces.right)))
+    scale = np.ones(entries)
+    np.maximum.at(scale, pieces.entry, 1.0 + np.where(np.isfinite(values), values, 0.0))
+    for tolerance in TOLERANCES:
+        while True:
+            middle = 0.5 * (pieces.left + pieces.right)
+            cut = pieces.high - pieces.low > 2.0 * tolerance * scale[pieces.entry]
+            cut &= (pieces.left < middle) & (middle < pieces.right)
+            if pieces.entry.size + int(cut.sum()) > limit + entries:
+                return pieces
+            if not np.any(cut):
+                break
+            left = np.concatenate([pieces.left, middle[cut]])
+            right = np.concatenate([np.where(cut, middle, pieces.right), pieces.right[cut]])
+            entry = np.concatenate([pieces.entry, pieces.entry[cut]])
+            pieces = _measured(curve, entry, left, right)
     return pieces

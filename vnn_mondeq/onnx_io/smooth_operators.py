@@ -33,7 +33,7 @@ from vnn_mondeq.onnx_io.curve import (
 )
 from vnn_mondeq.onnx_io.linear_operators import broadcast, divide, multiply_node
 from vnn_mondeq.onnx_io.node import Node
-from vnn_mondeq.onnx_io.relaxation import RUNTIME_UNITS, VALUE_ERROR, relaxed
+from vnn_mondeq.onnx_io.relaxation import RUNTIME_UNITS, VALUE_ERROR, relaxed, within_hull
 from vnn_mondeq.rounding import SAFETY, UNDERFLOW, gamma
 
 
@@ -106,10 +106,10 @@ def multiply(node: Node, builder: Builder) -> Form:
         return multiply_node(node)
     if node.proto.input[0] == node.proto.input[1]:
         return relaxed(SQUARE, left, node.proto.output[0], builder)
-    return product(*broadcast(node, left, right), builder)
+    return product(*broadcast(node, left, right), node.proto.output[0], builder)
 
 
-def product(x: Form, y: Form, builder: Builder) -> Form:
+def product(x: Form, y: Form, name: str, builder: Builder) -> Form:
     """`x y` of two tensors of one shape."""
     (low_x, high_x), (low_y, high_y) = builder.enclose(x), builder.enclose(y)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -117,11 +117,15 @@ def product(x: Form, y: Form, builder: Builder) -> Form:
         rx, ry = np.maximum(high_x - x0, x0 - low_x), np.maximum(high_y - y0, y0 - low_y)
         size = (np.abs(x0) + rx) * (np.abs(y0) + ry)
         unit = max(x.unit, y.unit)
-        error = rx * ry + (2.0 * unit + gamma(16)) * size
-        error = np.where(np.isnan(error), np.inf, error * SAFETY + 2.0**-120)
+        slip = (2.0 * unit + gamma(16)) * size * SAFETY + 2.0**-120
+        error = rx * ry * SAFETY + slip
+        error = np.where(np.isnan(error), np.inf, error)
+        corners = [low_x * low_y, low_x * high_y, high_x * low_y, high_x * high_y]
+        low, high = np.minimum.reduce(corners) - slip, np.maximum.reduce(corners) + slip
     linear = plus(times(x0, y), times(y0, x))
     shift = constant(-(x0 * y0).reshape(x.shape), unit)
-    return plus(plus(linear, shift), builder.noise(error, x))
+    whole = plus(plus(linear, shift), builder.noise(error, x))
+    return within_hull(whole, error, low, high, name, builder)
 
 
 def _centre(low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -133,7 +137,7 @@ def divide_node(node: Node, builder: Builder) -> Form:
     if node.form(1).is_stored_constant:
         return divide(node)
     left, right = broadcast(node, node.form(0), node.form(1))
-    return product(left, _reciprocal(node, right, builder), builder)
+    return product(left, _reciprocal(node, right, builder), node.proto.output[0], builder)
 
 
 def reciprocal(node: Node, builder: Builder) -> Form:

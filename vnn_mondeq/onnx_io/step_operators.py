@@ -58,16 +58,25 @@ def compare(node: Node, builder: Builder) -> Value:
     return settled(*COMPARISONS[node.proto.op_type](left, right))
 
 
-LOGIC: Mapping[str, Callable[..., np.ndarray]] = MappingProxyType(
-    {"And": np.logical_and, "Or": np.logical_or}
+def _xor(a: Interval, b: Interval) -> Interval:
+    known = (a[0] == a[1]) & (b[0] == b[1])
+    value = np.logical_xor(a[0], b[0])
+    return known & value, ~known | value
+
+
+LOGIC: Mapping[str, Callable[[Interval, Interval], Interval]] = MappingProxyType(
+    {
+        "And": lambda a, b: (a[0] & b[0], a[1] & b[1]),
+        "Or": lambda a, b: (a[0] | b[0], a[1] | b[1]),
+        "Xor": _xor,
+    }
 )
-"""Monotone connectives: bounds of the result are those of the operands."""
+"""Connective → whether it certainly holds, and whether it may."""
 
 
 def connect(node: Node, builder: Builder) -> Value:
-    (a, b), (c, d) = (_bounds(node.value(i), builder) for i in (0, 1))
-    join = LOGIC[node.proto.op_type]
-    return settled(join(a, c), join(b, d))
+    left, right = (_bounds(node.value(i), builder) for i in (0, 1))
+    return settled(*LOGIC[node.proto.op_type](left, right))
 
 
 def negation(node: Node, builder: Builder) -> Value:
