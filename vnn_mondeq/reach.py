@@ -64,6 +64,7 @@ def reach(
     **Raises** `InputError` for a set of another dimension and for inputs without bounds,
     `DeadlineExceeded`.
     """
+    model.system.require_piecewise_linear("an ellipsoid of outputs")
     system = model.system if outputs is None else _with_outputs(model.system, outputs)
     if inputs.dimension != system.input_size:
         raise InputError(

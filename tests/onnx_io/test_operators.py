@@ -5,6 +5,9 @@ value must lie between those of the system with all auxiliary inputs at either e
 (each model here depends on them monotonically), and on a single point these must nearly meet.
 """
 
+import re
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -80,6 +83,12 @@ def _compare(case: Case, model: LoadedModel, runtime, rng) -> None:
 def test_every_operator_has_a_case():
     standard = {name for domain, name in TABLE if domain != DOMAIN}
     assert standard == CASES.keys()
+
+
+def test_the_page_lists_the_table():
+    page = (Path(__file__).parents[2] / "docs" / "operators.md").read_text()
+    listed = re.findall(r"^\| `(\w+)` \| (linear|ReLU|linear or bounds|bounds) \|", page, re.M)
+    assert [name for name, _ in listed] == sorted(CASES)
 
 
 @pytest.mark.parametrize("operator", sorted({*UNARY, "Elu", "Selu", "Celu", "Gelu"}))

@@ -41,6 +41,12 @@ def describe(system: "ImplicitSystem") -> list[str]:
         f"{system.proof.modulus:.6g}, so every input has exactly one fixpoint"
     )
     lines.append(f"norm of I - W: at most {system.proof.norm:.6g}")
+    if system.auxiliary_size:
+        lines.append(
+            f"known by bounds on the query's box only: {system.auxiliary_size} entries of operators "
+            "that are not piecewise linear (docs/operators.md)"
+        )
+        return lines
     lines.append(
         f"L2 Lipschitz constant: at most {lipschitz_bound(system):.6g} (closed form, not tight)"
         + (" of the fixpoint" if any(block.plain_loop for block in system.blocks) else "")

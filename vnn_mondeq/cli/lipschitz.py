@@ -50,6 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
             "fixpoint but changes with the input in its own way; export the layer with the "
             "operators of ai.vnn_mondeq"
         )
+    system.require_piecewise_linear(f"{arguments.model}: a Lipschitz bound")
     norm = NORMS[arguments.norm]
     for where, inputs in _places(arguments.query, system):
         for line in describe(system, norm, arguments.pairs, inputs, deadline):

@@ -65,6 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.plot is not None:
         require("matplotlib", "--plot", "plot")
     model = api.load_model(arguments.model)
+    model.system.require_piecewise_linear(arguments.model + ": an ellipsoid of outputs")
     inputs = _input_set(arguments, model)
     pair = _pair(arguments.classes, model, inputs)
     began = time.monotonic()

@@ -115,6 +115,8 @@ def _prediction(model: "LoadedModel", x: "np.ndarray") -> int:
 
     from vnn_mondeq.system.solve import FixpointSolver
 
-    flat = x.reshape(1, -1).astype(np.float64)
-    z = FixpointSolver(model.system).solve(flat).value
-    return int(np.argmax(model.system.output(z, flat)[0]))
+    point = x.reshape(-1).astype(np.float64)
+    system = model.on_box(point, point).system
+    flat = np.concatenate([point, np.zeros(system.auxiliary_size)])[None]
+    z = FixpointSolver(system).solve(flat).value
+    return int(np.argmax(system.output(z, flat)[0]))

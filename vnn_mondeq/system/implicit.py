@@ -13,7 +13,7 @@ from typing import final
 
 import numpy as np
 
-from vnn_mondeq.errors import ModelError
+from vnn_mondeq.errors import ModelError, UnsupportedModelError
 from vnn_mondeq.system.affine import AffineMap, Coefficients
 from vnn_mondeq.system.monotone import MonotonicityProof
 
@@ -116,6 +116,15 @@ class ImplicitSystem:
     @property
     def output_size(self) -> int:
         return self.output.rows
+
+    def require_piecewise_linear(self, what: str) -> None:
+        """**Raises** `UnsupportedModelError` for a system with auxiliary inputs, of which no
+        derivative is known. `what` begins the message."""
+        if self.auxiliary_size:
+            raise UnsupportedModelError(
+                f"{what} needs a piecewise-linear model, and this one has operators that are known "
+                "by bounds only (docs/operators.md)"
+            )
 
 
 def dense_system(
