@@ -19,7 +19,7 @@ from vnn_mondeq.cli.main import main
 
 pytest.importorskip("vnntest", reason="vnnlib-satisfactory is a dev dependency")
 
-SECONDS = 120.0
+SECONDS = 20.0
 """Time limit for a test in this process: far from the backstop, which would end pytest."""
 
 CATEGORIES = ("network_single", "div")
