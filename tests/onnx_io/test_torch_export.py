@@ -100,8 +100,8 @@ def test_export_leaves_the_module_alone(tmp_path):
 
 
 def test_what_the_verifier_would_refuse_is_not_written(tmp_path):
-    net = nn.Sequential(MonDEQ(4, 3), nn.GELU(), nn.Linear(3, 2))
-    with pytest.raises(UnsupportedModelError, match=r"Gelu|Erf"):
+    net = nn.Sequential(MonDEQ(4, 3), nn.LogSoftmax(dim=1), nn.Linear(3, 2))
+    with pytest.raises(UnsupportedModelError, match="LogSoftmax"):
         export_module(net, torch.rand(2, 4), tmp_path / "model.onnx")
     assert not (tmp_path / "model.onnx").exists()
     export_module(net, torch.rand(2, 4), tmp_path / "model.onnx", check=False)
