@@ -43,8 +43,8 @@ def describe(system: "ImplicitSystem") -> list[str]:
     lines.append(f"norm of I - W: at most {system.proof.norm:.6g}")
     if system.auxiliary_size:
         lines.append(
-            f"known by bounds on a query's box only: {system.auxiliary_size} entries, of operators "
-            "that are not piecewise linear (docs/operators.md)"
+            f"known by bounds on a query's box only: {system.auxiliary_size} entries, of "
+            "operators that are not piecewise linear (docs/operators.md)"
         )
         return lines
     lines.append(
