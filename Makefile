@@ -1,7 +1,8 @@
 # make demo   creates ./.venv with what the verifier needs, and verifies a shipped model
 # make test   the same with the tools for training and tests, then runs style checks and all tests
 # make conformance  all of vnnlib-satisfactory against the command, a process for each test
-# make clean  removes ./.venv and caches
+# make docs   builds the API reference from the docstrings into ./site
+# make clean  removes ./.venv, ./site and caches
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -26,6 +27,9 @@ check: $(VENV)/.installed-dev
 conformance: $(VENV)/.installed-dev
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python tests/conformance/satisfactory.py $(BIN)/vnn-mondeq
 
+docs: $(VENV)/.installed-dev
+	$(BIN)/python docs/reference.py site
+
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "vnn-mondeq needs Python 3.11 or newer; run: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
@@ -35,8 +39,8 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[dev,train,plot,sdp,dask]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,train,report,sdp,dask]'
 	touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) site .pytest_cache .ruff_cache .hypothesis build *.egg-info
