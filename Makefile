@@ -2,6 +2,7 @@
 # make test   the same with the tools for training and tests, then runs style checks and all tests
 # make conformance  all of vnnlib-satisfactory against the command, a process for each test
 # make docs   builds the API reference from the docstrings into ./site
+# make regression  runs benchmarks/regression and compares with the results in the repository
 # make clean  removes ./.venv, ./site and caches
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ BIN    := $(VENV)/bin
 DEMO_MODEL ?= onnx_models/digits_fc16.onnx
 DEMO_QUERY ?= $(firstword $(sort $(wildcard specs/digits_fc16/2.0/vnnlib/*_linf_*.vnnlib)))
 
-.PHONY: demo test check conformance clean
+.PHONY: demo test check conformance docs regression clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vnn-mondeq inspect $(DEMO_MODEL)
@@ -41,6 +42,11 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev,train,report,sdp,dask]'
 	touch $@ $(VENV)/.installed
+
+regression: $(VENV)/.installed
+	rm -rf build/regression
+	$(BIN)/vnn-mondeq bench benchmarks/regression/instances.csv -o build/regression --backend auto,inductive,sdp,craft
+	$(BIN)/vnn-mondeq bench-compare benchmarks/regression/results build/regression
 
 clean:
 	rm -rf $(VENV) site .pytest_cache .ruff_cache .hypothesis build *.egg-info

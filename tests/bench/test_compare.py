@@ -10,6 +10,7 @@ from bench_values import run_record
 
 from vnn_mondeq.bench.compare import Judgement, compare
 from vnn_mondeq.bench.records import HashedFile, Results
+from vnn_mondeq.errors import InputError
 from vnn_mondeq.result import Verdict
 
 SAT, UNSAT, UNKNOWN = Verdict.SAT, Verdict.UNSAT, Verdict.UNKNOWN
@@ -68,11 +69,19 @@ def test_losses_gains_and_what_cannot_be_compared(results):
     assert not compare(new, new, Judgement()).worse
 
 
-def test_another_time_limit_is_another_task(results):
+def test_what_went_under_another_time_limit_is_not_called_lost(results):
     old, new = [named("a", timeout=10.0)], [named("a", UNKNOWN, timeout=1.0)]
     found = compare(results(old), results(new), Judgement())
     assert len(found.altered) == 1
     assert not found.lost
+    assert found.worse, "nor is it known not to be worse"
+    kept = compare(results(old), results([named("a", timeout=1.0)]), Judgement())
+    assert not kept.worse
+
+
+def test_nothing_in_common_is_an_error(results):
+    with pytest.raises(InputError, match="in common"):
+        compare(results([named("a")]), results([named("a", backend="craft")]), Judgement())
 
 
 def test_a_verdict_needs_half_of_the_repeats(results):

@@ -1,12 +1,11 @@
 """The commands of docs/bench.md do what it says."""
 
-import os
+import dataclasses
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from bench_values import run_documented
 
 from vnn_mondeq.bench.manifest import Settings
 from vnn_mondeq.cli import exit_code
@@ -28,20 +27,11 @@ def test_the_commands(tmp_path):
     (here / "instances.csv").write_text("".join(rows))
     (block,) = re.findall(r"```sh\n(.*?)```", DOCUMENT, re.DOTALL)
     for line in block.splitlines():
-        assert line.startswith("vnn-mondeq ")
-        done = subprocess.run(
-            [sys.executable, "-m", *line.replace("vnn-mondeq", "vnn_mondeq", 1).split()],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-        )
+        done = run_documented(line, tmp_path)
         assert done.returncode == exit_code.OK, done.stderr
 
 
 def test_every_setting_is_an_option_or_is_said_to_be_none():
-    import dataclasses
-
     options = set(re.findall(r"--([a-z]+)", DOCUMENT))
     names = {field.name for field in dataclasses.fields(Settings)} - {"backends", "seed"}
     assert names <= options

@@ -47,12 +47,13 @@ def run_campaign(
         waiting = [task for task in _tasks(listed, journal) if not journal.has(task.key)]
         observer.phase("benchmark")
         observer.progress(len(recorded), journal.manifest.runs)
-        with closing(scheduler.run(waiting)) as records:
-            for record in records:
-                if journal.append(record):
-                    recorded.append(record)
-                observer.event("run", record=record)
-                observer.progress(len(recorded), journal.manifest.runs)
+        if waiting:
+            with closing(scheduler.run(waiting)) as records:
+                for record in records:
+                    if journal.append(record):
+                        recorded.append(record)
+                    observer.event("run", record=record)
+                    observer.progress(len(recorded), journal.manifest.runs)
         return Results(journal.manifest, tuple(recorded))
 
 

@@ -18,12 +18,14 @@ others do (their median absolute deviation).
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from statistics import median
 from typing import final
 
 from vnn_mondeq.bench.manifest import differences
 from vnn_mondeq.bench.records import DECIDED, Results, RunRecord
 from vnn_mondeq.bench.summary import Contradiction, contradictions
+from vnn_mondeq.errors import InputError
 from vnn_mondeq.result import Verdict
 
 
@@ -97,8 +99,8 @@ class Ratio:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """- `lost`, `gained`: decided in one only. `slower`: single instances.
-    - `missing`: pairs of the old benchmark that the new one lacks. `altered`: pairs whose files or
-      time limit differ; they are not compared.
+    - `missing`: pairs of the old benchmark that the new one lacks. `altered`: pairs that cannot be
+      compared: their files or threads differ, or a verdict came or went under other limits.
     - `contradictions`: between and within the two, and with what is expected.
     - `ratios`: one for each measure, over the pairs that both have decided.
     - `timed`: whether times were judged; they are not where the machines differ.
@@ -118,41 +120,62 @@ class Comparison:
 
     @property
     def worse(self) -> bool:
-        """Something was lost, is missing, or became slower by more than noise."""
-        return bool(self.lost or self.missing or self.slower or self.slow_measure)
+        """Something was lost, cannot be compared, or became slower by more than noise."""
+        return bool(self.lost or self.missing or self.altered or self.slower or self.slow_measure)
 
 
 def compare(old: Results, new: Results, judgement: Judgement) -> Comparison:
-    """Compare two benchmarks; either may be incomplete."""
+    """Compare two benchmarks; either may be incomplete.
+
+    **Raises** `InputError` where they have no instance and backend in common.
+    """
     before, now = _pairs(old.runs), _pairs(new.runs)
-    common = [key for key in before if key in now]
-    altered = [key for key in common if _task(before[key][0]) != _task(now[key][0])]
-    compared = [key for key in common if key not in set(altered)]
-    lost, gained, both = [], [], []
-    for key in compared:
-        was, has = _verdict(before[key]), _verdict(now[key])
-        if was in DECIDED and has in DECIDED:
-            both.append(_Timed(before[key], now[key]))
-        elif was in DECIDED:
-            lost.append(Change(before[key][0], now[key][0]))
-        elif has in DECIDED:
-            gained.append(Change(before[key][0], now[key][0]))
+    changes = {key: Change(before[key][0], now[key][0]) for key in before if key in now}
+    if not changes:
+        raise InputError("the two benchmarks have no instance with the same backend in common")
+    kinds = {key: _kind(before[key], now[key]) for key in changes}
+    both = [_Timed(before[key], now[key]) for key in changes if kinds[key] is _Kind.BOTH]
     timed = old.manifest.machine == new.manifest.machine
     ratios = tuple(_ratio(measure, both, judgement) for measure in MEASURES)
     judged = next(ratio for ratio in ratios if ratio.measure == judgement.measure)
     is_slow = timed and judged.lower > 1.0 + judgement.tolerance
+
+    def of_kind(kind: _Kind) -> tuple[Change, ...]:
+        return tuple(change for key, change in changes.items() if kinds[key] is kind)
+
     return Comparison(
-        lost=tuple(lost),
-        gained=tuple(gained),
+        lost=of_kind(_Kind.LOST),
+        gained=of_kind(_Kind.GAINED),
         slower=tuple(_slower_alone(both, judgement)) if timed else (),
         missing=tuple(before[key][0] for key in before if key not in now),
-        altered=tuple(Change(before[key][0], now[key][0]) for key in altered),
+        altered=of_kind(_Kind.ALTERED),
         contradictions=tuple(contradictions(("old", old.runs), ("new", new.runs))),
         ratios=ratios,
         slow_measure=judged if is_slow else None,
         timed=timed,
         differences=tuple(differences(old.manifest, new.manifest)),
     )
+
+
+class _Kind(Enum):
+    """What became of a pair."""
+
+    BOTH = "decided in both"
+    NEITHER = "decided in neither"
+    LOST = "decided in the old one only"
+    GAINED = "decided in the new one only"
+    ALTERED = "not comparable"
+
+
+def _kind(old: list[RunRecord], new: list[RunRecord]) -> _Kind:
+    if _files(old[0]) != _files(new[0]):
+        return _Kind.ALTERED
+    was, has = _verdict(old) is not None, _verdict(new) is not None
+    if was == has:
+        return _Kind.BOTH if was else _Kind.NEITHER
+    if _limits(old[0]) != _limits(new[0]):
+        return _Kind.ALTERED
+    return _Kind.LOST if was else _Kind.GAINED
 
 
 def _pairs(runs: Sequence[RunRecord]) -> dict[tuple[str, str], list[RunRecord]]:
@@ -163,10 +186,14 @@ def _pairs(runs: Sequence[RunRecord]) -> dict[tuple[str, str], list[RunRecord]]:
     return grouped
 
 
-def _task(run: RunRecord) -> tuple[object, ...]:
+def _files(run: RunRecord) -> tuple[object, ...]:
     """What must be equal for two runs to be comparable; paths may differ."""
     files = tuple((file.name, file.sha256) for file in run.networks)
-    return files, run.query.sha256, run.timeout, run.memory, run.threads
+    return files, run.query.sha256, run.threads
+
+
+def _limits(run: RunRecord) -> tuple[float | None, int | None]:
+    return run.timeout, run.memory
 
 
 def _verdict(repeats: list[RunRecord]) -> Verdict | None:

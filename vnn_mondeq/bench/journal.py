@@ -84,7 +84,7 @@ def open_journal(folder: Path, manifest: Manifest) -> Iterator[Journal]:
                     f"{path}: the record of {foreign[0].instance} belongs to another manifest "
                     f"({foreign[0].manifest}, not {known.identifier}); begin in a new folder"
                 )
-            _sync_folder(folder)
+            _sync(folder)
             yield Journal(known, recorded, file, path)
         finally:
             os.close(file)
@@ -108,6 +108,7 @@ def _agreed_manifest(folder: Path, manifest: Manifest) -> Manifest:
         if (folder / RUNS_FILE).exists():
             raise InputError(f"{folder}: has {RUNS_FILE} but no {MANIFEST_FILE}; use a new folder")
         write_manifest(folder, manifest)
+        _sync(folder / MANIFEST_FILE)
     known = read_manifest(folder)
     changed = differences(known, manifest)
     if changed:
@@ -119,9 +120,9 @@ def _agreed_manifest(folder: Path, manifest: Manifest) -> Manifest:
     return known
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make the names of new files survive a power cut, not only their content."""
-    handle = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    """Make a file's content, or the names in a folder, survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

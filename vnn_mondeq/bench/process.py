@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -75,7 +76,7 @@ class Running:
         with self._lock:
             if leader not in self._leaders:
                 return False
-            os.killpg(leader, signal.SIGKILL)
+            _kill_group(leader)
             return True
 
     def collect(self, process: "subprocess.Popen[bytes]"):
@@ -97,7 +98,13 @@ class Running:
         with self._lock:
             self._stopped = True
             for leader in self._leaders:
-                os.killpg(leader, signal.SIGKILL)
+                _kill_group(leader)
+
+
+def _kill_group(leader: int) -> None:
+    # A group of which only a zombie is left may be refused, depending on the system.
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)
 
 
 def run_process(

@@ -2,7 +2,6 @@
 
 import argparse
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vnn_mondeq.cli import exit_code
@@ -14,6 +13,9 @@ if TYPE_CHECKING:
 
 _MEASURES = {"engines": "engines, CPU", "cpu": "whole run, CPU", "wall": "whole run, wall"}
 """What `--time` may say → key of `vnn_mondeq.bench.compare.MEASURES`."""
+
+_SHOWN = 20
+"""Lines of a list, without `-v`."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
         if not results.complete:
             print(f"note: {name} is not finished: {len(results.runs)} of {results.manifest.runs}")
     found = compare(old, new, judgement)
-    _print_changes(found)
+    _print_changes(found, math.inf if arguments.verbose else _SHOWN)
     _print_times(found, judgement)
     print_contradictions(found.contradictions)
     if found.contradictions:
@@ -63,24 +65,24 @@ def run(arguments: argparse.Namespace) -> int:
     return exit_code.REFUSED if found.worse else exit_code.OK
 
 
-def _print_changes(found: "Comparison") -> None:
+def _print_changes(found: "Comparison", most: float) -> None:
     for line in found.differences:
         print(f"differs: {line}")
-    _list("lost", [_verdicts(change) for change in found.lost])
-    _list("gained", [_verdicts(change) for change in found.gained])
-    _list("missing in NEW", [f"{run.instance}, {run.backend}" for run in found.missing])
-    _list(
-        "not compared, other files or limits",
-        [f"{change.new.instance}, {change.new.backend}" for change in found.altered],
-    )
-    _list("slower by itself", [_seconds(change) for change in found.slower])
-
-
-def _list(title: str, lines: Sequence[str]) -> None:
-    if lines:
-        print(f"{title}: {len(lines)}")
-    for line in lines:
-        print(f"  {line}")
+    lists = {
+        "lost": [_verdicts(change) for change in found.lost],
+        "gained": [_verdicts(change) for change in found.gained],
+        "missing in NEW": [f"{run.instance}, {run.backend}" for run in found.missing],
+        "not comparable, other files or limits": [_verdicts(change) for change in found.altered],
+        "slower by itself": [_seconds(change) for change in found.slower],
+    }
+    for title, lines in lists.items():
+        if lines:
+            print(f"{title}: {len(lines)}")
+        for index, line in enumerate(lines):
+            if index >= most:
+                print("  … (-v shows all)")
+                break
+            print(f"  {line}")
 
 
 def _word(run: "RunRecord") -> str:

@@ -93,12 +93,18 @@ def bench_observing(verbose: int, quiet: bool, started: float) -> Iterator[Abstr
             TimeElapsedColumn(),
             TextColumn("left:"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[last]}", table_column=Column(no_wrap=True), markup=False),
+            # The last column takes what the others leave, and is cut there.
+            TextColumn(
+                "{task.fields[last]}",
+                table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
+                markup=False,
+            ),
         )
         with Progress(
             *columns,
             console=Console(stderr=True),
             transient=True,
+            expand=True,
             speed_estimate_period=_ESTIMATE_SECONDS,
         ) as bar:
             yield _Bar(bar, bar.add_task("", total=None, last=""))
