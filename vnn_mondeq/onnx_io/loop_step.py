@@ -22,6 +22,18 @@ from vnn_mondeq.onnx_io import window_operators as windows
 from vnn_mondeq.onnx_io.affine_form import UNITY, Form, Terms, source_form
 from vnn_mondeq.onnx_io.node import Node, Value, from_array
 
+
+def _where(node: Node) -> Value:
+    """A choice that is made already, as in PyTorch's `lerp`."""
+    condition, first, second = node.inputs
+    decided = isinstance(condition, np.ndarray) and condition.size == 1
+    node.require(decided, "chooses by a condition that is no constant")
+    chosen = first if bool(condition.reshape(())) else second
+    same = isinstance(chosen, Form) and first.shape == second.shape
+    node.require(same, "chooses between tensors of different shapes")
+    return chosen
+
+
 _BODY: Mapping[str, Callable[[Node], Value | tuple[Value, ...]]] = MappingProxyType(
     {
         "Add": linear.add_node,
@@ -46,6 +58,7 @@ _BODY: Mapping[str, Callable[[Node], Value | tuple[Value, ...]]] = MappingProxyT
         "Sub": linear.subtract,
         "Transpose": moves.transpose,
         "Unsqueeze": moves.unsqueeze,
+        "Where": _where,
     }
 )
 """Operators of a body beside ReLU: the affine ones."""
