@@ -35,6 +35,8 @@ LEVELS: dict[str, int] = {
     "sdp": 6,  # strengthens the boxes that bounds/ proves
     "search": 7,  # branches with the bounds of bounds/ and sdp/
     # above the rooms
+    "layered_bounds": 4,
+    "layered_error": 5,  # beside the rooms of engines, which do not see it
     "budget": 6,
     "statement": 7,
     "reach": 8,

@@ -22,7 +22,9 @@ Both are bounded here, once, for all points of a box, and `vnn_mondeq.statement`
    `z'` (`W_off` is `W` without its diagonal blocks). Hence `‖z^ - z*‖ <= ‖δ‖/m + ‖e‖`; `δ`
    depends on `‖z^‖ <= ‖z*‖ + ‖z^ - z*‖`, and the inequality is solved for `‖z^ - z*‖`.
 
-Vectors are measured in the 2-norm; `|z|` enters rows through the Cauchy-Schwarz inequality.
+Vectors are measured in the 2-norm; `|z|` enters rows through the Cauchy-Schwarz inequality. For
+stacks of layers that is coarse, since one modulus and one norm stand for all of them;
+`vnn_mondeq.layered_error` follows the errors block by block, and the smaller bound counts.
 
 Not covered: a runtime that does not evaluate the graph as written (unsafe fusions, flushing of
 float16 accumulations, fast-math). The replay of witnesses is not affected by that.
@@ -33,6 +35,7 @@ from typing import final
 
 import numpy as np
 
+from vnn_mondeq.layered_error import LayeredError, layered_error
 from vnn_mondeq.rounding import SAFETY, UNDERFLOW, UNIT, UNIT32, norm_up, product_error
 from vnn_mondeq.system.affine import AffineMap, Coefficients
 from vnn_mondeq.system.implicit import ImplicitSystem
@@ -50,6 +53,7 @@ class ModelError:
     - `z_shift`: 2-norm distance between the two; zero for an exact file and real arithmetic.
     - `output (q,)`: error of each output at a *given* `(z, x)`: radius of the output map, and
       evaluation error of a runtime.
+    - `layers`: the same by blocks, where they are in order.
 
     Infinite where no bound holds: an unbounded box, or a system so badly conditioned that the
     runtime's error is not bounded by this argument.
@@ -58,6 +62,21 @@ class ModelError:
     z_norm: float
     z_shift: float
     output: np.ndarray
+    layers: LayeredError | None = None
+
+    def sizes(self, weights: np.ndarray) -> np.ndarray:
+        """Upper bounds `(n,)` on `weights |z|` for non-negative `weights (n, p)`."""
+        return _weighted_size(weights, self.z_norm, self.layers)
+
+    def row_shifts(self, rows: np.ndarray, error: np.ndarray) -> np.ndarray:
+        """Upper bounds `(n,)` on how far the `z` part of rows may move, for any matrix within
+        `error (n, p)` of `rows (n, p)`."""
+        with np.errstate(invalid="ignore"):  # an infinite shift of a row without neurons
+            whole = (norm_up(rows, axis=1) + norm_up(error, axis=1)) * self.z_shift * SAFETY
+        if self.layers is None:
+            return whole
+        by_layers = (self.layers.row_moves(rows) + self.layers.moves(error)) * SAFETY
+        return np.fmin(whole, by_layers)
 
 
 def bound_model_error(
@@ -73,11 +92,20 @@ def bound_model_error(
     fixpoint_norm = _fixpoint_norm(system, lower, upper, x_abs)
     z_shift = _z_shift(system, x_abs, fixpoint_norm, unit)
     z_norm = (fixpoint_norm + z_shift) * SAFETY
+    layers = layered_error(system, lower, upper, _perturbations(system.preactivation, unit), unit)
     output = np.full(system.output_size, UNDERFLOW)
     for weights, factor in _perturbations(system.output, unit):
-        output = output + factor * _magnitude(weights, z_norm, x_abs)
-    exact = z_shift == 0.0 and not _perturbations(system.output, unit)
-    return ModelError(z_norm, z_shift, np.zeros_like(output) if exact else output * SAFETY)
+        on_z = _weighted_size(weights.on_z, z_norm, layers)
+        output = output + factor * (on_z + weights.on_x @ x_abs + weights.offset) * SAFETY
+    if z_shift == 0.0 and not _perturbations(system.output, unit):
+        output = np.zeros_like(output)
+    return ModelError(z_norm, z_shift, output * SAFETY, layers)
+
+
+def _weighted_size(weights: np.ndarray, z_norm: float, layers: LayeredError | None) -> np.ndarray:
+    with np.errstate(invalid="ignore"):
+        whole = norm_up(weights, axis=1) * z_norm * SAFETY
+    return whole if layers is None else np.fmin(whole, layers.sizes(weights))
 
 
 def _perturbations(affine: AffineMap, unit: float | None) -> list[tuple[Coefficients, float]]:

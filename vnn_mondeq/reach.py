@@ -18,7 +18,7 @@ from vnn_mondeq.errors import InputError
 from vnn_mondeq.problem import Rows
 from vnn_mondeq.query.input_set import AbstractInputSet, Box, Intersection, LqBall
 from vnn_mondeq.result import NoAnswer, Reason
-from vnn_mondeq.rounding import SAFETY, norm_up
+from vnn_mondeq.rounding import SAFETY
 from vnn_mondeq.sdp.ellipsoid import EllipsoidSettings, outer_ellipsoid
 from vnn_mondeq.sdp.ellipsoid_certificate import OuterEllipsoid
 from vnn_mondeq.system.affine import AffineMap, Coefficients
@@ -99,8 +99,8 @@ def _with_outputs(system: ImplicitSystem, outputs: tuple[int, ...]) -> ImplicitS
 
 def _output_error(system: ImplicitSystem, error: ModelError) -> np.ndarray:
     """How far each output of a runtime may be from that of the stored arrays' fixpoint."""
-    rows = norm_up(system.output.coefficients.on_z, axis=1)
-    return (error.output + rows * error.z_shift) * SAFETY
+    rows = system.output.coefficients.on_z
+    return (error.output + error.row_shifts(rows, np.zeros_like(rows))) * SAFETY
 
 
 @final

@@ -236,11 +236,10 @@ def _rows(
     c_spread = spread(map_.offset) + offset_error[:, 0] + 2.0 * UNIT * np.abs(stored.offset)
     # Norms that survive tiny coefficients: their squares would underflow, and the error vanish.
     z_effect = norm_up(z_spread, axis=1) * model.z_norm
-    moved = norm_up(stored.on_z, axis=1) + norm_up(z_spread, axis=1)
     error = (
         (z_effect + x_spread @ x_abs + c_spread)
         + (np.abs(on_y) + on_y_error) @ model.output
-        + moved * model.z_shift
+        + model.row_shifts(stored.on_z, z_spread)
     )
     return Rows(stored, error * SAFETY + UNDERFLOW)
 

@@ -55,25 +55,30 @@ def assemble(
     return ImplicitSystem(
         preactivation=layers,
         output=last,
-        blocks=tuple(
-            Block(
-                name=draft.name,
-                start=int(starts[k]),
-                stop=int(starts[k + 1]),
-                feedback=draft.feedback is not None,
-                scale=float(scales[k]),
-                size=draft.size,
-                kept=draft.kept,
-                solver_error=draft.solver_error,
-                plain_loop=draft.plain_loop,
-            )
-            for k, draft in enumerate(drafts)
-        ),
+        blocks=_blocks(drafts, starts, scales),
         proof=prove_strong_monotonicity(layers.coefficients.on_z, radius),
         inputs=inputs,
         outputs={name: form.shape for name, form in outputs.items()},
         auxiliary_lower=np.concatenate([np.zeros(0), *(low for low, _ in builder.auxiliary)]),
         auxiliary_upper=np.concatenate([np.zeros(0), *(high for _, high in builder.auxiliary)]),
+    )
+
+
+def _blocks(drafts: list[Draft], starts: np.ndarray, scales: np.ndarray) -> tuple[Block, ...]:
+    return tuple(
+        Block(
+            name=draft.name,
+            start=int(starts[k]),
+            stop=int(starts[k + 1]),
+            feedback=draft.feedback is not None,
+            scale=float(scales[k]),
+            size=draft.size,
+            kept=draft.kept,
+            solver_error=draft.solver_error,
+            plain_loop=draft.plain_loop,
+            modulus=draft.proof.modulus,
+        )
+        for k, draft in enumerate(drafts)
     )
 
 

@@ -34,6 +34,7 @@ class Block:
     - `plain_loop`: whether the file holds a finite loop, which comes near the fixpoint: how near is
       in the `radius` and `runtime` of the maps that read the block, for each input anew, so a
       property of the fixpoint as a *function* (a Lipschitz constant) is none of the file's.
+    - `modulus`: proved modulus of strong monotonicity of the block's own `I - W`; 0 for none.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Block:
     kept: np.ndarray
     solver_error: float = 0.0
     plain_loop: bool = False
+    modulus: float = 0.0
 
 
 @final
