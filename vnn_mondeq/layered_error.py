@@ -13,8 +13,8 @@ file) has instead, `e = z^ - z`, `v` a pre-activation, `B` a block's rows, `<` t
 
 **Rows.** For `a · e` this is read backwards: with coefficients `c` on `e_B`, a block without
 feedback leaves `Σ_k |d_k c_k| δ_k` and passes `(d c) W_B<` on, where `d c` is an interval for the
-neurons whose `d` is open. Signs survive, so errors that a later layer cancels do not add up. A block
-with feedback ends its path with `‖c‖₂ ‖e_B‖₂`.
+neurons whose `d` is open. Signs survive, so errors that a later layer cancels do not add up. A
+block with feedback ends its path with `‖c‖₂ ‖e_B‖₂`.
 
 All of it is valid for any order of summation and for fused operations: these are in the weights
 `runtime`. Bounds are rounded up.
