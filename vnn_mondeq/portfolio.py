@@ -269,7 +269,8 @@ def _without_engines(problem: Problem, gate: Gate, deadline: Deadline, log: _Log
 
 def _attack_alone(problem: Problem, gate: Gate, deadline: Deadline, log: _Log) -> Result:
     """Where a tensor has no finite bounds, nothing can be proved; a witness may still exist."""
-    outcome = _engine_turn(_quick_attack(), problem, _before_reserve(deadline), NullObserver())
+    attack = _quick_attack(_shared_boxes())
+    outcome = _engine_turn(attack, problem, _before_reserve(deadline), NullObserver())
     result = _through_gate(gate, "attack", outcome, deadline, log)
     return result or Result(Verdict.UNKNOWN, Reason.UNBOUNDED_TENSOR, statistics=log.statistics)
 

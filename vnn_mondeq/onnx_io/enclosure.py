@@ -23,8 +23,9 @@ def enclose(form: Form, bounds: Callable[[int], Interval], unit: float) -> Inter
     - `unit`: the unit roundoff of the form's runtime weights.
 
     An entry that only copies a variable, or is a constant of the file, gets its exact interval.
+    A sum without negative terms is not below zero, however a runtime rounds it.
     """
-    lower, upper, size = (np.zeros(form.size) for _ in range(3))
+    lower, upper, size, negative = (np.zeros(form.size) for _ in range(4))
     count = np.zeros(form.size, dtype=np.intp)
     plain = np.ones(form.size, dtype=bool)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -36,6 +37,7 @@ def enclose(form: Form, bounds: Callable[[int], Interval], unit: float) -> Inter
             lower += above @ low + below @ high
             upper += above @ high + below @ low
             size += abs(matrix) @ _largest(low, high)
+            negative += abs(above.sign()) @ (low < 0.0) + abs(below.sign()) @ (high > 0.0)
             count += matrix.count_nonzero(axis=1)
             plain &= _copies(matrix)
         slack = _slack(form, bounds, unit)
@@ -44,7 +46,10 @@ def enclose(form: Form, bounds: Callable[[int], Interval], unit: float) -> Inter
         rounding = table[count + 1] * size * SAFETY + UNDERFLOW
         exact = plain & (count <= 1) & (slack == 0.0)
         width = np.where(exact, 0.0, slack + rounding)
-        return _settled(lower - width, -np.inf), _settled(upper + width, np.inf)
+        least = np.where(
+            (negative == 0.0) & (slack == 0.0), np.maximum(lower - width, 0.0), lower - width
+        )
+        return _settled(least, -np.inf), _settled(upper + width, np.inf)
 
 
 def _largest(low: np.ndarray, high: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
     Max(a, b) = a + ReLU(b - a)          Min(a, b) = a - ReLU(a - b)
     Clip(t, l, h) = l + ReLU(t - l) - ReLU(t - h)      for l <= h
-    |t| = 2 ReLU(t) - t                  LeakyRelu(t) = αt + ReLU(t) - α ReLU(t)
+    |t| = ReLU(t) + ReLU(-t)             LeakyRelu(t) = αt + ReLU(t) - α ReLU(t)
 
 A runtime evaluates the left sides; maxima, minima and absolute values are exact there, so the sums
 on the right count as mathematics (`affine_form.plus`) and only products with slopes are rounded.
@@ -37,9 +37,17 @@ def relu(node: Node, builder: Builder) -> Form:
 
 
 def absolute(node: Node, builder: Builder) -> Form:
+    """As two neurons where the sign is open: `2 ReLU(t) - t` needs one, but its interval falls
+    below zero, where roots and logarithms have no value."""
     t = node.form(0)
-    positive = builder.rectified(t, f"{node.proto.output[0]}#positive")
-    return plus(plus(positive, positive), negate(t))
+    lower, upper = builder.enclose(t)
+    if np.all(lower >= 0.0):
+        return t
+    if np.all(upper <= 0.0):
+        return negate(t)
+    name = node.proto.output[0]
+    positive = builder.rectified(t, f"{name}#positive")
+    return plus(positive, builder.rectified(negate(t), f"{name}#negative"))
 
 
 def leaky_relu(node: Node, builder: Builder) -> Form:
