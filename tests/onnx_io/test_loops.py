@@ -93,6 +93,8 @@ CASES = {
     "only a relative tolerance": LoopCase(
         trips=None, condition=(*RELATIVE, "go_on = Greater(err, tol)"), extra=AXES
     ),
+    "a maximum": LoopCase(tail=("s = Mul(d, step)", "m = Add(z, s)", "z_new = Max(none, m)")),
+    "clipped below": LoopCase(tail=("s = Mul(d, step)", "m = Add(z, s)", "z_new = Clip(m, none)")),
     "only rounding": LoopCase(trips=400, extra={"C": np.eye(5)[:, :3]}),
     "a tolerance over three steps": LoopCase(
         body=UNROLLED, tail=NOTHING, trips=None, condition=(*MAX, *BOTH)
@@ -216,6 +218,11 @@ REFUSED = {
         LoopCase(tail=("b = Mul(z, z)", "z_new = Relu(b)")),
         "product of two non-constant",
     ),
+    "clipped above": (
+        LoopCase(tail=("z_new = Clip(a, none, one_f)",), extra={"one_f": np.array(1.0)}),
+        "operator Clip",
+    ),
+    "another maximum": (LoopCase(tail=("z_new = Max(a, half)",)), "operator Max"),
     "no end": (LoopCase(trips=None), "no limit of steps and no tolerance"),
     "no steps": (LoopCase(trips=0), "trip count must be a positive"),
     "a mean": (

@@ -23,7 +23,7 @@ from vnn_mondeq.onnx_io.builder import Builder, Draft
 from vnn_mondeq.onnx_io.feedback import Feedback
 from vnn_mondeq.onnx_io.loop_bound import LoopDistance, loop_distance
 from vnn_mondeq.onnx_io.loop_prepare import captured_names
-from vnn_mondeq.onnx_io.loop_step import BodyReader, LoopStep, needed_nodes
+from vnn_mondeq.onnx_io.loop_step import RECTIFIERS, BodyReader, LoopStep, needed_nodes
 from vnn_mondeq.onnx_io.loop_stop import BodyNames, Counter, StopReader, StopRule
 from vnn_mondeq.onnx_io.node import Node, Value
 from vnn_mondeq.onnx_io.shape_operators import constant_node
@@ -137,7 +137,7 @@ def _state(node, body, inputs, results, values) -> int:
     for k, (name, result) in enumerate(zip(inputs, results, strict=True)):
         nodes = needed_nodes(body, [result])
         reads = {i for n in nodes for i in n.input}
-        if name not in values and name in reads and any(n.op_type == "Relu" for n in nodes):
+        if name not in values and name in reads and any(n.op_type in RECTIFIERS for n in nodes):
             found.append(k)
     node.require(
         len(found) == 1,

@@ -63,6 +63,9 @@ _BODY: Mapping[str, Callable[[Node], Value | tuple[Value, ...]]] = MappingProxyT
 )
 """Operators of a body beside ReLU: the affine ones."""
 
+RECTIFIERS = ("Relu", "Max", "Clip")
+"""Operators that may be the ReLU of a body."""
+
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,8 +132,9 @@ class BodyReader:
         self._require(not missing, f"reads {', '.join(missing)}, which it changes in every step")
         inputs = [self.values[i] if i else None for i in proto.input]
         inner = Node(proto, inputs, self.node.unit, self.node.opset)
-        if name == "Relu" and proto.domain in ("", "ai.onnx"):
-            self.values[proto.output[0]] = self._relu(inner)
+        argument = _rectified(inner) if proto.domain in ("", "ai.onnx") else None
+        if argument is not None:
+            self.values[proto.output[0]] = self._relu(inner.form(argument))
             return
         known = name in _BODY and proto.domain in ("", "ai.onnx")
         self._require(known, f"has the operator {name} in its body")
@@ -141,8 +145,7 @@ class BodyReader:
         results = result if isinstance(result, tuple) else (result,)
         self.values.update(zip(proto.output, results, strict=False))
 
-    def _relu(self, inner: Node) -> Form:
-        argument = inner.form(0)
+    def _relu(self, argument: Form) -> Form:
         self.arguments.append(argument.reshaped((argument.size,)))
         source = self.source + len(self.arguments)
         place = np.arange(argument.size)
@@ -187,6 +190,28 @@ class BodyReader:
         rest = matrix.count_nonzero() - np.count_nonzero(diagonal)
         self._require(rest == 0, "mixes neurons behind its last ReLU")
         return diagonal
+
+
+def _rectified(node: Node) -> int | None:
+    """Which input the node takes the ReLU of, written as `Relu`, `Max(t, 0)` or `Clip(t, 0)`."""
+    name, count = node.proto.op_type, sum(value is not None for value in node.inputs)
+    if name == "Relu":
+        return 0
+    if name == "Clip" and count == 2 and node.has(1) and _is_zero(node.inputs[1]):
+        return 0
+    if name == "Max" and count == 2:
+        return next((1 - i for i in (0, 1) if _is_zero(node.inputs[i])), None)
+    return None
+
+
+def _is_zero(value: Value | None) -> bool:
+    """Whether it is a stored zero of one entry, which enlarges nothing."""
+    return (
+        isinstance(value, Form)
+        and value.is_stored_constant
+        and value.size == 1
+        and not np.any(value.array())
+    )
 
 
 def needed_nodes(body: GraphProto, results: list[str]) -> list[NodeProto]:
