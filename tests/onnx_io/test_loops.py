@@ -277,6 +277,35 @@ def test_a_first_condition_that_is_false_is_refused():
         compile_model(model)
 
 
+def test_other_results_of_the_loop_may_not_be_used():
+    """A counter is no tensor of the network; as an optional input it would even seem absent."""
+    model = loop_model(CASES["a counter"])
+    model.graph.node[-1].output[0] = "y_raw"
+    kind = onnx.TensorProto.FLOAT
+    model.graph.node.append(helper.make_node("Cast", ["count_end"], ["low"], to=kind))
+    model.graph.node.append(helper.make_node("Add", ["y_raw", "low"], ["y"]))
+    with pytest.raises(UnsupportedModelError, match="'count_end' is used"):
+        compile_model(model)
+
+
+def test_a_state_of_columns_is_measured_as_a_whole():
+    """Norms along an axis of length one are single entries: their maximum is no 2-norm."""
+    columns = LoopCase(
+        body=("w = MatMul(z, Wt)", "a = Add(w, u)", "d = Sub(a, z)"),
+        trips=None,
+        condition=(*ROW_NORM, "err = ReduceMax{keepdims=0}(norms)", *BOTH),
+        extra={"axes": np.array([0])},
+    )
+    with pytest.raises(UnsupportedModelError, match="no norm that is known"):
+        compile_model(loop_model(columns))
+    without = dataclasses.replace(
+        CASES["norm"],
+        condition=(*CHANGE, "err = ReduceL2{keepdims=0,noop_with_empty_axes=1}(delta)", *BOTH),
+    )
+    with pytest.raises(UnsupportedModelError, match="no norm that is known"):
+        compile_model(loop_model(without))
+
+
 def test_a_masked_neuron_must_start_at_zero():
     model = loop_model(CASES["masked"])
     for node in model.graph.node:

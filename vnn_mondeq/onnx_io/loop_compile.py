@@ -10,6 +10,7 @@ The node's inputs are those of `Loop`, followed by the outer tensors that the bo
 """
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -32,7 +33,8 @@ from vnn_mondeq.system.monotone import prove_strong_monotonicity
 
 
 def compile_loop(node: Node, builder: Builder) -> tuple[Value, ...]:
-    """The outputs of the loop: the state, and what the body does not change.
+    """The outputs of the loop: the state, what the body does not change, and `None` for those that
+    nothing reads.
 
     **Raises** `UnsupportedModelError` naming the node for a loop that is not understood or not
     proved to come near a fixpoint, `NotMonotoneError` where the fixpoint is not unique.
@@ -50,6 +52,11 @@ def compile_loop(node: Node, builder: Builder) -> tuple[Value, ...]:
     result = _result(node, draft, distance, start, source)
     outputs = [loop.values.get(name) for name in loop.inputs]
     outputs[loop.state] = result
+    for name, value in zip(node.proto.output, outputs, strict=False):
+        node.require(
+            value is not None or not name,
+            f"the loop's result {name!r} is used, which is neither its state nor unchanged",
+        )
     return tuple(outputs)
 
 
@@ -92,8 +99,7 @@ class _Loop:
         outer = captured_names(node.proto)
         rest = node.inputs[2 + len(inputs) :]
         values = dict(zip(outer, rest, strict=True))
-        values |= {i: v for i, r, v in zip(inputs, results, carried, strict=True) if i == r}
-        _add_unchanged(body, inputs, results, carried, values)
+        values |= _unchanged(body, inputs, results, carried)
         counters = {body.input[0].name: Counter(0, 1)}
         for name, result, value in zip(inputs, results, carried, strict=True):
             stride = _stride(body, name, result, values)
@@ -103,14 +109,21 @@ class _Loop:
         return cls(node, body, inputs, results, state, values, counters)
 
 
-def _add_unchanged(body, inputs, results, carried, values: dict[str, Value]) -> None:
-    """Carried tensors that go through the body by `Identity` alone."""
+def _unchanged(
+    body: GraphProto,
+    inputs: Sequence[str],
+    results: Sequence[str],
+    carried: Sequence[Value | None],
+) -> dict[str, Value]:
+    """Carried tensors that go through the body as they are, or by `Identity` alone."""
     producers = {name: n for n in body.node for name in n.output}
+    found = {}
     for name, result, value in zip(inputs, results, carried, strict=True):
         while result in producers and producers[result].op_type == "Identity":
             result = producers[result].input[0]
         if result == name and value is not None:
-            values[name] = value
+            found[name] = value
+    return found
 
 
 def _stride(body: GraphProto, name: str, result: str, values: dict[str, Value]) -> int | None:
@@ -131,7 +144,13 @@ def _stride(body: GraphProto, name: str, result: str, values: dict[str, Value]) 
     return int(value.reshape(())) if whole else None
 
 
-def _state(node, body, inputs, results, values) -> int:
+def _state(
+    node: Node,
+    body: GraphProto,
+    inputs: Sequence[str],
+    results: Sequence[str],
+    values: Mapping[str, Value],
+) -> int:
     """The one carried tensor that the next iteration reads and that goes through a ReLU."""
     found = []
     for k, (name, result) in enumerate(zip(inputs, results, strict=True)):
@@ -223,7 +242,7 @@ def _result(node: Node, draft: Draft, distance: LoopDistance, start: Form, sourc
     column = np.zeros((draft.size, 1))
     column[kept] = 1.0
 
-    def spread(state: float, other) -> dict[int, csr_array]:
+    def spread(state: float, other: Mapping[int, np.ndarray]) -> dict[int, csr_array]:
         terms = {s: csr_array(column @ w) for s, w in other.items() if np.any(w)}
         if state > 0.0:
             terms[source] = csr_array(column @ np.full((1, count), state))

@@ -7,8 +7,9 @@ from vnn_mondeq.onnx_io.loop_own_body import call_of_inlined_body, producers_of
 
 def with_loops_prepared(graph: GraphProto) -> GraphProto:
     """A copy in which our inlined function bodies are calls of our operators again, and in which
-    every other `Loop` node lists the outer tensors that its body reads behind its own inputs; the
-    graph itself where it has no loop. Nodes that are then not needed remain.
+    every other `Loop` node lists the outer tensors that its body reads behind its own inputs, and
+    does not name outputs that nothing reads; the graph itself where it has no loop. Nodes that are
+    then not needed remain.
 
     Only for compiling: a runtime gets the file's own graph.
     """
@@ -17,12 +18,15 @@ def with_loops_prepared(graph: GraphProto) -> GraphProto:
     result = GraphProto()
     result.CopyFrom(graph)
     producers = producers_of(graph.node)
+    used = {value.name for value in graph.output}
+    used.update(name for node in graph.node for name in (*node.input, *captured_names(node)))
     for node in result.node:
         call = call_of_inlined_body(node, producers)
         if call is not None:
             node.CopyFrom(call)
         elif node.op_type == "Loop":
             node.input.extend(captured_names(node))
+            node.output[:] = [name if name in used else "" for name in node.output]
     return result
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-from onnx import NodeProto
+from onnx import NodeProto, helper
 
 from vnn_mondeq.onnx_io.affine_form import Form
 from vnn_mondeq.onnx_io.node import Node, Value
@@ -133,7 +133,8 @@ class StopReader:
         value = self.names.values.get(self._root(name))
         if isinstance(value, Form):
             value = value.array() if value.is_stored_constant else None
-        return None if value is None or np.size(value) != 1 else float(np.reshape(value, ()))
+        single = isinstance(value, np.ndarray) and value.size == 1
+        return float(value.reshape(())) if single else None
 
     def _conjuncts(self, name: str, negated: bool) -> list[tuple[str, bool]]:
         root = self._root(name)
@@ -239,18 +240,22 @@ class StopReader:
         return kinds[node.op_type], node.input[0]
 
     def _covers(self, node: NodeProto) -> bool:
-        """Whether a reduction runs over all axes but the first, which is the batch."""
-        given = self.names.values.get(node.input[1]) if len(node.input) > 1 else None
-        attribute = next((a.ints for a in node.attribute if a.name == "axes"), None)
-        if len(node.input) < 2 and attribute is None:
+        """Whether a reduction runs over every axis with more than one entry (the batch has one)."""
+        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        if attributes.get("noop_with_empty_axes", 0):
+            return False
+        axes = attributes.get("axes")
+        if len(node.input) > 1 and node.input[1]:
+            axes = self.names.values.get(node.input[1])
+        elif axes is None:
             return True
         direct = self.names.producers.get(node.input[0])
-        if direct is not None and direct.op_type in _SAME:
+        rearranged = direct is not None and direct.op_type in _SAME
+        if rearranged or not isinstance(axes, list | np.ndarray):
             return False
-        axes = attribute if given is None else given
         rank = len(self.names.shape)
-        found = {int(a) % rank for a in np.reshape(np.asarray(axes, dtype=np.int64), -1)}
-        return found >= set(range(1, rank))
+        found = {int(a) % rank for a in np.reshape(axes, -1)}
+        return all(n == 1 or axis in found for axis, n in enumerate(self.names.shape))
 
 
 def _last_step(operator: str, counter: Counter, limit: float) -> int | None:
