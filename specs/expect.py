@@ -53,10 +53,9 @@ def read_instances(folder: Path) -> dict[str, tuple[Path, str, str]]:
 
 def verify(folder: Path, column: str, query: str, timeout: float) -> Verdict:
     files = dict(ast.literal_eval(column)) if column.startswith("[") else {"f": column}
-    norms = {name: api.load_norm(folder / file) for name, file in files.items() if name != "f"}
-    model = api.load_model(folder / files["f"])
-    result = api.verify(model, api.load_query(folder / query), norms=norms, timeout=timeout)
-    return result.verdict
+    loaded = api.load_query(folder / query)
+    paths = {name: folder / file for name, file in files.items()}
+    return api.verify(api.load_networks(loaded, paths), loaded, timeout=timeout).verdict
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ LEVELS: dict[str, int] = {
     "query": 3,
     "bench": 3,  # runs the verifier in processes; knows only the words of an answer
     "candidate": 4,
+    "value_range": 4,
     "problem": 4,
     "sets": 4,
     # front ends and engines: rooms that do not see each other
@@ -40,6 +41,7 @@ LEVELS: dict[str, int] = {
     "budget": 6,
     "statement": 7,
     "reach": 8,
+    "networks": 8,
     "gate": 8,
     "portfolio": 9,
     "certificate_file": 9,

@@ -7,15 +7,12 @@ result = verify(model, query, timeout=60.0)
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING
 
 from vnn_mondeq.deadline import Deadline
-from vnn_mondeq.errors import DeadlineExceeded, InputError, MismatchError
+from vnn_mondeq.errors import DeadlineExceeded, InputError
 from vnn_mondeq.progress import AbstractObserver, NullObserver
-from vnn_mondeq.query.norm import NormNetwork, resolve_norms
 from vnn_mondeq.query.query import Query
 from vnn_mondeq.result import AbstractCertificate, CheckedCertificate, Reason, Result, Verdict
 
@@ -23,10 +20,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from vnn_mondeq.certificate_file import StoredCertificate
-    from vnn_mondeq.gate import Gate, NormReplay, Rejection
+    from vnn_mondeq.gate import Gate, Rejection
+    from vnn_mondeq.networks import LoadedNorm
     from vnn_mondeq.onnx_io import LoadedModel
-    from vnn_mondeq.onnx_io.replay import Replay
-    from vnn_mondeq.problem import Problem
     from vnn_mondeq.result import Witness
 
 
@@ -50,20 +46,12 @@ def load_query(path: str | Path) -> Query:
     return vnnlib_io.load(path)
 
 
-@final
-@dataclass(frozen=True, slots=True, eq=False)
-class LoadedNorm:
-    """A norm network's file: what it computes, and a runtime that computes it."""
-
-    network: NormNetwork
-    runtime: "Replay"
-
-
-def load_norm(path: str | Path) -> LoadedNorm:
+def load_norm(path: str | Path) -> "LoadedNorm":
     """Read the file of a norm network (docs/vnnlib.md).
 
     **Raises** `ModelError` for any other network.
     """
+    from vnn_mondeq.networks import LoadedNorm
     from vnn_mondeq.onnx_io.norm_network import load_norm_network
     from vnn_mondeq.onnx_io.read import read_proto
     from vnn_mondeq.onnx_io.replay import Replay
@@ -72,11 +60,44 @@ def load_norm(path: str | Path) -> LoadedNorm:
     return LoadedNorm(network, Replay(read_proto(Path(path)).SerializeToString()))
 
 
+def load_networks(
+    query: Query, files: Mapping[str, str | Path]
+) -> "dict[str, LoadedModel | LoadedNorm]":
+    """Read the file of each network of a query, with the hidden tensors that it asks for.
+
+    **Arguments:**
+
+    - `files`: a path for each of `query.networks`; an `equal-to` network takes its twin's.
+
+    A network that is declared as a norm gadget would be, and whose file is one, becomes a
+    `LoadedNorm`.
+
+    **Raises** `ModelError` and its kinds, `MismatchError`, `OSError`.
+    """
+    from vnn_mondeq import onnx_io
+    from vnn_mondeq.onnx_io.norm_network import is_norm_network
+    from vnn_mondeq.query.norm import may_be_norm
+
+    found: dict[str, LoadedModel | LoadedNorm] = {}
+    loaded: dict[tuple[Path, tuple[str, ...]], LoadedModel] = {}
+    for name in query.all_networks:
+        path = Path(files[query.twins.get(name, name)])
+        if may_be_norm(query, name) and is_norm_network(path):
+            found[name] = load_norm(path)
+            continue
+        nodes = dict.fromkeys(v.node for v in query.variables if v.network == name and v.node)
+        key = path, tuple(nodes)
+        if key not in loaded:
+            loaded[key] = onnx_io.load(path, key[1])
+        found[name] = loaded[key]
+    return found
+
+
 def verify(
-    model: "LoadedModel",
+    model: "LoadedModel | Mapping[str, LoadedModel | LoadedNorm]",
     query: Query,
     *,
-    norms: Mapping[str, LoadedNorm] | None = None,
+    norms: "Mapping[str, LoadedNorm] | None" = None,
     timeout: float | None = None,
     backend: str = "auto",
     observer: AbstractObserver | None = None,
@@ -85,7 +106,9 @@ def verify(
 
     **Arguments:**
 
-    - `norms`: a file for each of `query.norm_networks`.
+    - `model`: the model that the query is about, or all its networks as `load_networks` gives
+      them.
+    - `norms`: beside one model, the query's norm networks.
     - `timeout`: seconds, counted from this call; `None` for no limit.
     - `backend`: a key of `vnn_mondeq.portfolio.BACKENDS`.
     - `observer`: told what happens; never changes the result.
@@ -101,16 +124,16 @@ def verify(
     if backend not in BACKENDS:
         raise InputError(f"unknown backend {backend!r}; choose one of {', '.join(BACKENDS)}")
     deadline = deadline_of(timeout)
-    gate = _gate(model, query, norms or {})
+    gate = _gate(model, query, norms)
     return run(gate.problem, gate, BACKENDS[backend], deadline, observer or NullObserver())
 
 
 def check(
-    model: "LoadedModel",
+    model: "LoadedModel | Mapping[str, LoadedModel | LoadedNorm]",
     query: Query,
     certificate: AbstractCertificate,
     *,
-    norms: Mapping[str, LoadedNorm] | None = None,
+    norms: "Mapping[str, LoadedNorm] | None" = None,
     timeout: float | None = None,
 ) -> Result:
     """Check a certificate against a model and a query; no engine runs.
@@ -125,7 +148,7 @@ def check(
     import numpy as np
 
     deadline = deadline_of(timeout)
-    gate = _gate(model, query, norms or {})
+    gate = _gate(model, query, norms)
     try:
         # Numbers that overflow are refused where they matter; they need no warnings.
         with np.errstate(all="ignore"):
@@ -141,15 +164,15 @@ def check(
 
 
 def confirm_counterexample(
-    model: "LoadedModel",
+    model: "LoadedModel | Mapping[str, LoadedModel | LoadedNorm]",
     query: Query,
     x: "np.ndarray",
     *,
-    norms: Mapping[str, LoadedNorm] | None = None,
+    norms: "Mapping[str, LoadedNorm] | None" = None,
 ) -> "Witness | Rejection":
     """Whether an input, from wherever it comes, is a counterexample; no engine runs.
 
-    **Arguments:** as `verify`; `x (d,)`: all inputs of the query flattened, in declaration order.
+    **Arguments:** as `verify`; `x (d,)`: the query's inputs by their numbers (`Query`).
 
     **Returns** the `Witness` with the outputs that onnxruntime computes, or a `Rejection` with what
     speaks against it. `x` is rounded to the model's element type and not moved otherwise.
@@ -160,21 +183,21 @@ def confirm_counterexample(
 
     from vnn_mondeq.gate import Rejection
 
-    gate = _gate(model, query, norms or {})
-    if x.shape != (gate.problem.system.file_input_size,):
+    gate = _gate(model, query, norms)
+    if x.shape != (query.input_count,):
         raise InputError(
-            f"the counterexample has {x.size} inputs and the model "
-            f"{gate.problem.system.file_input_size}"
+            f"the counterexample has {x.size} inputs and the query {query.input_count}"
         )
-    point = x.astype(model.dtype)
+    point = x.astype(gate.element_type)
     if not gate.is_inside(point):
         return Rejection(Reason.WITNESS_REJECTED, "the point lies outside the input set")
     found = gate.confirm_witness(point.astype(np.float64))
     if isinstance(found, Rejection):
         return found
-    confirmed = np.concatenate([found.inputs[v.name].reshape(-1) for v in query.input_variables])
-    if not np.array_equal(confirmed, point):
-        return Rejection(Reason.WITNESS_REJECTED, "one near it is, this point is not")
+    for variable in query.input_variables:
+        there = point[np.array(variable.places, dtype=np.intp)]
+        if not np.array_equal(found.inputs[variable.name].reshape(-1), there):
+            return Rejection(Reason.WITNESS_REJECTED, "one near it is, this point is not")
     return found
 
 
@@ -217,56 +240,15 @@ def deadline_of(timeout: float | None) -> Deadline:
     return Deadline.after(math.inf if timeout is None else timeout)
 
 
-def _gate(model: "LoadedModel", query: Query, norms: Mapping[str, LoadedNorm]) -> "Gate":
-    """The gate for a model and a query. **Raises** `MismatchError`."""
+def _gate(
+    model: "LoadedModel | Mapping[str, LoadedModel | LoadedNorm]",
+    query: Query,
+    norms: "Mapping[str, LoadedNorm] | None",
+) -> "Gate":
+    """The gate for a query and its networks. **Raises** `MismatchError`."""
     from vnn_mondeq.gate import Gate
-    from vnn_mondeq.onnx_io.replay import Replay
-    from vnn_mondeq.statement import build_problem, input_hull
+    from vnn_mondeq.networks import state
 
-    replays = {
-        name: _norm_replay(query, name, norms[name])
-        for name in query.norm_networks
-        if name in norms
-    }
-    resolved = resolve_norms(query, {name: norm.network for name, norm in norms.items()})
-
-    def problem_on(lower: "np.ndarray", upper: "np.ndarray") -> "Problem":
-        system = model.on_box(lower, upper).system
-        return build_problem(system, resolved, model.element_type, model.output_types)
-
-    problem = build_problem(model.system, resolved, model.element_type, model.output_types)
-    if problem.system.auxiliary_size:
-        problem = problem_on(*input_hull(resolved))
-    return Gate(
-        problem,
-        model.element_type,
-        lambda: Replay(model.model_bytes),
-        replays,
-        problem_on,
-    )
-
-
-def _norm_replay(query: Query, name: str, norm: LoadedNorm) -> "NormReplay":
-    """**Raises** `MismatchError` where the file and the declaration differ."""
-    from vnn_mondeq.gate import NormReplay
-
-    declared = {v.kind: v for v in query.variables if v.network == name}
-    found = (*norm.runtime.inputs.values(), *norm.runtime.outputs.values())
-    expected = (declared["input"].shape, declared["output"].shape)
-    if found != expected:
-        raise MismatchError(
-            f"the query declares network {name} with shapes {list(map(list, expected))}, but its "
-            f"file has {list(map(list, found))} (input, output)"
-        )
-    types = {v.element_type.lower() for v in declared.values()} - {"real"}
-    if types - norm.runtime.element_types:
-        raise MismatchError(
-            f"the query declares {', '.join(sorted(types))} for network {name}, but its file has "
-            f"{', '.join(sorted(norm.runtime.element_types))}"
-        )
-    bounds = [b for case in query.cases for b in case.norm_bounds if b.network == name]
-    if not bounds:
-        # Declared and tied but not bounded: evaluated for the witness only.
-        return NormReplay(norm.runtime, 0, Fraction(10) ** 400, False)
-    limit = min(bound.bound for bound in bounds)
-    return NormReplay(norm.runtime, bounds[0].start, limit, any(bound.strict for bound in bounds))
+    networks = model if isinstance(model, Mapping) else {query.all_networks[0]: model}
+    stated = state(query, {**networks, **(norms or {})})
+    return Gate(stated.problem, stated.element_type, stated.open_runtime, stated.problem_on)

@@ -13,7 +13,7 @@ from vnn_mondeq.errors import InputError, MismatchError, QueryError
 from vnn_mondeq.progress import AbstractObserver, NullObserver
 
 if TYPE_CHECKING:
-    from vnn_mondeq.api import LoadedNorm
+    from vnn_mondeq.networks import LoadedNorm
     from vnn_mondeq.onnx_io import LoadedModel
     from vnn_mondeq.query.query import Query
     from vnn_mondeq.result import Result
@@ -25,12 +25,16 @@ ANY_NETWORK = ""
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Loaded:
-    """A query and its networks. `files`: network name → path, for every declared network."""
+    """A query and its networks. `files`: network name → path, for every network with a file."""
 
     query: "Query"
-    model: "LoadedModel"
-    norms: "Mapping[str, LoadedNorm]"
+    networks: "Mapping[str, LoadedModel | LoadedNorm]"
     files: Mapping[str, str]
+
+    @property
+    def model(self) -> "LoadedModel":
+        """The first network: the model under test, where there is only one."""
+        return self.networks[self.query.all_networks[0]]
 
 
 def verify_files(
@@ -74,10 +78,7 @@ def load_all(query_path: str, files: Mapping[str, str]) -> Loaded:
 
     query = _load_query(query_path)
     assigned = assign_files(query, files)
-    (name,) = [name for name in assigned if name not in query.norm_networks]
-    model = api.load_model(assigned[name])
-    norms = {norm: api.load_norm(assigned[norm]) for norm in query.norm_networks}
-    return Loaded(query, model, norms, assigned)
+    return Loaded(query, api.load_networks(query, assigned), assigned)
 
 
 def decide(
@@ -101,9 +102,8 @@ def decide(
     loaded = load_all(query_path, files)
     timeout = max(0.0, deadline.remaining())
     result = api.verify(
-        loaded.model,
+        loaded.networks,
         loaded.query,
-        norms=loaded.norms,
         timeout=timeout,
         backend=backend,
         observer=observer,
@@ -123,7 +123,8 @@ def _load_query(path: str) -> "Query":
 
 
 def assign_files(query: "Query", files: Mapping[str, str]) -> dict[str, str]:
-    """Network name → file, after the rules of VNN-LIB 2.0: one file for each declared network.
+    """Network name → file, after the rules of VNN-LIB 2.0: one file for each declared network that
+    is not `equal-to` another.
 
     A 1.0 query has one network without a name, so its file may be given under any name.
 
@@ -143,14 +144,7 @@ def assign_files(query: "Query", files: Mapping[str, str]) -> dict[str, str]:
         )
     if surplus:
         raise MismatchError(
-            f"a model file is given for {', '.join(surplus)}, but the query declares only "
+            f"a model file is given for {', '.join(surplus)}, but the query needs them only for "
             f"{', '.join(needed)}"
-        )
-    models = [name for name in needed if name not in query.norm_networks]
-    if len(models) != 1:
-        raise MismatchError(
-            f"the query declares {len(models)} networks under test ({', '.join(models)}); "
-            "this version decides queries about one network (supports "
-            "--multiple-network-theories: SNET)"
         )
     return dict(files)

@@ -18,8 +18,8 @@ This is the only module that builds a `Witness` or a `CheckedCertificate`.
    that this package may make, or for the exact fixpoint in rationals (`system.exact`).
 
 A case without constraints is violated by every input of its set; only step 1 and a successful
-run apply. Where the query states an Lq ball through a norm network, the runtime's own value of
-that norm must keep to the bound too (to the smallest bound of all cases).
+run apply. What a case says beside its rows (`Case.checked`: the bound of a norm network, polynomial
+constraints) must hold for the runtime's numbers too, and polynomials for the own fixpoint.
 
 **A certificate** is accepted when the function registered for its type, which shares no code with
 the engine that made it, proves a positive margin for every case of every obligation, and the
@@ -27,19 +27,24 @@ obligations cover the query: every case left out has a certainly empty input set
 """
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from fractions import Fraction
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol, final
 
 import numpy as np
 
-from vnn_mondeq.candidate import Violation, as_floats_read, round_into, violation_of
+from vnn_mondeq.candidate import (
+    Violation,
+    as_floats_read,
+    polynomials_agree,
+    round_into,
+    violation_of,
+)
 from vnn_mondeq.deadline import Deadline
 from vnn_mondeq.errors import ModelError
 from vnn_mondeq.problem import Obligation, Problem
 from vnn_mondeq.query.input_set import AbstractInputSet
-from vnn_mondeq.query.query import Case, Variable
+from vnn_mondeq.query.query import Case, PolynomialConstraint, Variable
 from vnn_mondeq.result import AbstractCertificate, CheckedCertificate, Reason, Witness
 from vnn_mondeq.rounding import SAFETY
 from vnn_mondeq.statement import certainly_empty, runtime_unit
@@ -59,27 +64,6 @@ class Runtime(Protocol):
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Outputs by name for inputs by name. **Raises** `ModelError` when it fails."""
-
-
-@final
-@dataclass(frozen=True, slots=True, eq=False)
-class NormReplay:
-    """How to evaluate a norm network for a witness.
-
-    - `start`: first flattened input that the norm network's input is tied to.
-    - `limit`: the bound that its output must keep to; `strict` excludes equality.
-    """
-
-    runtime: Runtime
-    start: int
-    limit: Fraction
-    strict: bool
-
-    def keeps_to_limit(self, value: float) -> bool:
-        """Whether the runtime's norm is within the bound, exactly."""
-        if not math.isfinite(value):
-            return False
-        return Fraction(value) < self.limit or (not self.strict and Fraction(value) == self.limit)
 
 
 @final
@@ -154,7 +138,6 @@ class Gate:
 
     - `element_type`: of the model, in ONNX lower case.
     - `open_runtime`: loads the original file into a runtime; called for witnesses only.
-    - `norms`: norm network name → how to evaluate it.
     - `problem_on`: the same problem with a system compiled for the inputs in a box `[lower (d,),
       upper (d,)]` only, where it has auxiliary inputs; on one point they are as good as known.
     """
@@ -162,7 +145,6 @@ class Gate:
     problem: Problem
     element_type: str
     open_runtime: Callable[[], Runtime]
-    norms: Mapping[str, NormReplay] = field(default_factory=dict)
     problem_on: Callable[[np.ndarray, np.ndarray], Problem] | None = None
 
     def confirm_witness(self, x: np.ndarray) -> Witness | Rejection:
@@ -243,25 +225,25 @@ class Gate:
             outputs = runtime.run(inputs)
         except ModelError as error:
             return Rejection(Reason.WITNESS_REJECTED, str(error))
-        values = [np.asarray(outputs[name]) for name in self.problem.system.outputs]
-        flat = np.concatenate([value.reshape(-1) for value in values])
-        if not np.all(np.isfinite(flat)):
-            return Rejection(Reason.WITNESS_REJECTED, "the runtime returned no finite numbers")
-        gadgets = self._norm_values(point)
-        if isinstance(gadgets, Rejection):
-            return gadgets
+        flat = _flattened([np.asarray(outputs[name]) for name in self.problem.system.outputs])
+        if flat is None:
+            return Rejection(
+                Reason.WITNESS_REJECTED, "the runtime returned no finite numbers that float64 has"
+            )
         best = -math.inf
-        for case, rows in zip(self._cases(obligation), obligation.cases, strict=True):
+        for number, case in enumerate(self._cases(obligation)):
             violation = violation_of(case, point, flat)
             best = max(best, violation.margin)
             agrees = violation.holds and self._own_fixpoint_agrees(
-                obligation, case, rows, point, violation
+                obligation, number, case, point, violation
             )
             if agrees:
-                query = self.problem.query
+                inputs, others = [], []
+                for variable in self.problem.query.variables:
+                    (inputs if variable.kind == "input" else others).append(variable)
                 return Witness(
-                    inputs=_by_variable(query.input_variables, point) | gadgets[0],
-                    outputs=_by_variable(query.output_variables, flat) | gadgets[1],
+                    inputs=_by_variable(inputs, point, self.element_type),
+                    outputs=_by_variable(others, flat, self.element_type),
                     margin=violation.margin,
                     replayed_by=runtime.runtime,
                 )
@@ -275,37 +257,14 @@ class Gate:
             Reason.WITNESS_REJECTED, f"{runtime.runtime} sees no violation (margin {best:.3g})"
         )
 
-    def _norm_values(self, point: np.ndarray) -> tuple[dict, dict] | Rejection:
-        """Inputs and outputs of the norm networks at a point, by variable name."""
-        inputs, outputs = {}, {}
-        for name, norm in self.norms.items():
-            declared = [v for v in self.problem.query.variables if v.network == name]
-            (source,) = [v for v in declared if v.kind == "input"]
-            (target,) = [v for v in declared if v.kind == "output"]
-            stop = norm.start + math.prod(source.shape)
-            inputs[source.name] = point[norm.start : stop].reshape(source.shape)
-            try:
-                (value,) = norm.runtime.run(
-                    _split(point[norm.start : stop], norm.runtime.inputs)
-                ).values()
-            except ModelError as error:
-                return Rejection(Reason.WITNESS_REJECTED, str(error))
-            outputs[target.name] = np.asarray(value).reshape(target.shape)
-            if not norm.keeps_to_limit(float(np.asarray(value).reshape(()))):
-                return Rejection(
-                    Reason.WITNESS_REJECTED,
-                    f"{norm.runtime.runtime} computes a norm beyond the bound of network {name}",
-                )
-        return inputs, outputs
-
     def _cases(self, obligation: Obligation) -> list[Case]:
         return [case for case in self.problem.query.cases if case.inputs is obligation.asked]
 
     def _own_fixpoint_agrees(
         self,
         obligation: Obligation,
+        number: int,
         case: Case,
-        rows: tuple[int, ...],
         point: np.ndarray,
         violation: Violation,
     ) -> bool:
@@ -317,7 +276,9 @@ class Gate:
             obligation = problem.obligations[index]
         x = np.concatenate([x, np.zeros(problem.system.auxiliary_size)])
         solution = FixpointSolver(problem.system).solve(x[None])
-        z, chosen = solution.value[0], np.asarray(rows, dtype=np.intp)
+        z = solution.value[0]
+        # Rows beyond the constraints' own are derived from `checked`, which is looked at below.
+        chosen = np.asarray(obligation.cases[number][: len(case.constraints)], dtype=np.intp)
         c = obligation.rows.coefficients.take(chosen)
         error = obligation.rows.error[chosen]
         value = c.on_z @ z + c.on_x @ x + c.offset
@@ -325,9 +286,13 @@ class Gate:
         if runtime_unit(problem.query, self.element_type) is not None:
             # What is known by bounds only may differ from the middle by as much.
             slack = off if problem.system.auxiliary_size else 0.0
-            return bool(np.all(np.where(violation.ties, value <= error + slack, value - slack < 0)))
+            own = problem.system.output(z[None], x[None])[0]
+            agree = np.where(violation.ties, value <= error + slack, value - slack < 0.0)
+            return bool(np.all(agree)) and polynomials_agree(case, x, own, violation)
         # A statement about exact arithmetic: no error may decide it.
-        certain = bool(np.all(value + off + error * SAFETY < 0.0))
+        certain = bool(np.all(value + off + error * SAFETY < 0.0)) and not any(
+            row.y for row in case.checked if isinstance(row, PolynomialConstraint)
+        )
         return certain or _holds_exactly(problem.system, case, x)
 
 
@@ -346,10 +311,22 @@ def _split(flat: np.ndarray, tensors: Mapping[str, tuple[int, ...]]) -> dict[str
     return found
 
 
-def _by_variable(variables: tuple[Variable, ...], flat: np.ndarray) -> dict[str, np.ndarray]:
-    return {
-        variable.name: flat[variable.start : variable.start + math.prod(variable.shape)].reshape(
-            variable.shape
-        )
-        for variable in variables
-    }
+def _flattened(values: Sequence[np.ndarray]) -> np.ndarray | None:
+    """All numbers as float64, or `None` where one is not finite or no float64 number."""
+    for value in values:
+        if value.dtype.kind in "iu" and np.any(np.abs(value.astype(object)) > 2**53):
+            return None
+    flat = np.concatenate([value.reshape(-1) for value in values]).astype(np.float64)
+    return flat if np.all(np.isfinite(flat)) else None
+
+
+def _by_variable(
+    variables: Sequence[Variable], flat: np.ndarray, element_type: str
+) -> dict[str, np.ndarray]:
+    """The variables' arrays in their element types; those declared `real` in the models'."""
+    found = {}
+    for variable in variables:
+        kind = variable.element_type.lower()
+        array = flat[np.array(variable.places, dtype=np.intp)].reshape(variable.shape)
+        found[variable.name] = array.astype(element_type if kind == "real" else kind)
+    return found

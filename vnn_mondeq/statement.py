@@ -11,6 +11,7 @@ The rule is `>` for strict and non-strict constraints alike.
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from typing import final
 
 import numpy as np
 
@@ -19,10 +20,19 @@ from vnn_mondeq.errors import MismatchError, QueryError
 from vnn_mondeq.problem import Obligation, Problem, Rows
 from vnn_mondeq.query.embedding import with_coordinates
 from vnn_mondeq.query.input_set import AbstractInputSet
-from vnn_mondeq.query.query import Case, LinearConstraint, Query, Variable
+from vnn_mondeq.query.interval import RationalInterval
+from vnn_mondeq.query.query import (
+    Case,
+    LinearConstraint,
+    PolynomialConstraint,
+    Query,
+    Variable,
+)
+from vnn_mondeq.query.relaxation import Factor, linear_lower_bound
 from vnn_mondeq.rounding import SAFETY, UNDERFLOW, UNIT, fraction_up, norm_up, product_error
 from vnn_mondeq.system.affine import Coefficients
 from vnn_mondeq.system.implicit import ImplicitSystem
+from vnn_mondeq.value_range import output_range
 
 _REAL = "real"
 
@@ -37,7 +47,7 @@ def build_problem(
 
     **Arguments:**
 
-    - `query`: with norm bounds resolved (`vnn_mondeq.query.norm.resolve_norms`).
+    - `query`: about one model (`Query.is_about_one_model`).
     - `element_type`: of the model's inputs and outputs, in ONNX lower case (`"float32"`).
     - `output_types`: output name → element type, where some outputs are integers or booleans.
 
@@ -48,10 +58,20 @@ def build_problem(
 
     An unbounded input makes `Rows.error` infinite; see `unbounded_inputs`.
     """
-    _check_networks(query)
-    _check_types(query, element_type, list((output_types or {}).values()))
-    _check_shapes("input", query, query.input_variables, system.inputs)
-    _check_shapes("output", query, query.output_variables, system.outputs)
+    if not query.is_about_one_model:
+        raise MismatchError(
+            "the query is about several networks, hidden tensors or tied inputs, which one model "
+            "does not have; vnn_mondeq.networks puts together what it is about"
+        )
+    check_fit(query, query.variables, system.inputs, system.outputs, element_type, output_types)
+    return state_problem(system, query, element_type)
+
+
+def state_problem(system: ImplicitSystem, query: Query, element_type: str) -> Problem:
+    """`build_problem` for a system that is known to have the query's inputs and outputs, by number.
+
+    **Raises** `QueryError` for numbers beyond float64.
+    """
     unit = runtime_unit(query, element_type)
     obligations = []
     for cases in _by_input_set(query.cases):
@@ -84,7 +104,7 @@ def certainly_empty(inputs: AbstractInputSet) -> bool:
 
 def input_hull(query: Query) -> tuple[np.ndarray, np.ndarray]:
     """Bounds `(d,)` of everything that proofs about the query have to cover."""
-    size = sum(_size(variable.shape) for variable in query.input_variables)
+    size = query.input_count
     sets = {id(case.inputs): case.inputs for case in query.cases}.values()
     bounds = [inputs.widened().bounds() for inputs in sets if not certainly_empty(inputs)]
     if not bounds:
@@ -106,23 +126,29 @@ def _declared_types(query: Query) -> set[str]:
     return {variable.element_type.lower() for variable in query.variables}
 
 
-def _check_networks(query: Query) -> None:
-    models = [name for name in query.networks if name not in query.norm_networks]
-    if len(models) != 1:
-        raise MismatchError(
-            f"the query declares {len(models)} networks under test ({', '.join(models)}); "
-            "this version decides queries about one network (supports "
-            "--multiple-network-theories: SNET)"
-        )
-    hidden = [variable.name for variable in query.variables if variable.kind == "hidden"]
-    if hidden:
-        raise MismatchError(
-            f"the query declares hidden nodes ({', '.join(hidden)}); this version decides queries "
-            "without them (supports --hidden-node-theories: NH)"
-        )
+def check_fit(
+    query: Query,
+    variables: Sequence[Variable],
+    inputs: Mapping[str, tuple[int, ...]],
+    outputs: Mapping[str, tuple[int, ...]],
+    element_type: str,
+    output_types: Mapping[str, str] | None = None,
+) -> None:
+    """Whether the variables of one network fit a model; hidden ones are left aside.
+
+    **Raises** `MismatchError`.
+    """
+    _check_types(query, variables, element_type, output_types)
+    for kind, tensors in (("input", inputs), ("output", outputs)):
+        _check_shapes(kind, query, [v for v in variables if v.kind == kind], tensors)
 
 
-def _check_types(query: Query, element_type: str, output_types: Sequence[str]) -> None:
+def _check_types(
+    query: Query,
+    variables: Sequence[Variable],
+    element_type: str,
+    output_types: Mapping[str, str] | None,
+) -> None:
     if element_type not in UNITS:
         raise MismatchError(
             f"the model computes in {element_type}, for which no sound analysis is implemented; "
@@ -134,10 +160,14 @@ def _check_types(query: Query, element_type: str, output_types: Sequence[str]) -
             "the query mixes real with other element types; VNN-LIB wants real for every variable "
             "or for none"
         )
-    expected = dict.fromkeys((v.name for v in query.variables), element_type)
-    outputs = zip(query.output_variables, output_types, strict=False)
-    expected |= {variable.name: kind for variable, kind in outputs}
-    for variable in query.variables:
+    expected = dict.fromkeys((v.name for v in variables), element_type)
+    outputs = zip(
+        (v.name for v in variables if v.kind == "output"),
+        (output_types or {}).values(),
+        strict=False,
+    )
+    expected |= dict(outputs)
+    for variable in variables:
         kind, right = variable.element_type.lower(), expected[variable.name]
         if kind not in (_REAL, right):
             raise MismatchError(
@@ -181,10 +211,6 @@ def _by_input_set(cases: Sequence[Case]) -> list[list[Case]]:
     """Cases grouped by the identity of their input set, in order of first appearance."""
     groups: dict[int, list[Case]] = {}
     for case in cases:
-        if case.norm_bounds:
-            raise MismatchError(
-                "the query states an Lq ball through a norm network whose model file is not given"
-            )
         groups.setdefault(id(case.inputs), []).append(case)
     return list(groups.values())
 
@@ -196,15 +222,50 @@ def _obligation(
     proof_inputs = with_coordinates(inputs.widened(), *spread)
     lower, upper = proof_inputs.bounds()
     error = bound_model_error(system, lower, upper, unit)
+    ranges = _Ranges(system, (lower, upper), error)
     constraints, positions = [], []
     for case in cases:
         start = len(constraints)
         constraints.extend(case.constraints)
+        constraints.extend(ranges.implied_rows(case))
         positions.append(tuple(range(start, len(constraints))))
     rows = _rows(system, constraints, np.maximum(np.abs(lower), np.abs(upper)), error)
     middle = np.zeros(system.auxiliary_size)
     searched = with_coordinates(inputs, middle, middle)
     return Obligation(searched, proof_inputs, rows, tuple(positions), inputs)
+
+
+@final
+class _Ranges:
+    """Ranges of inputs and outputs on a box; of outputs as a runtime may compute them."""
+
+    def __init__(
+        self, system: ImplicitSystem, box: tuple[np.ndarray, np.ndarray], error: ModelError
+    ):
+        self._system, self._box, self._error = system, box, error
+        self._outputs: tuple[np.ndarray, np.ndarray] | None = None
+
+    def implied_rows(self, case: Case) -> list[LinearConstraint]:
+        """What the case's polynomial constraints say linearly on the box."""
+        polynomials = [row for row in case.checked if isinstance(row, PolynomialConstraint)]
+        rows = [linear_lower_bound(polynomial, self._range) for polynomial in polynomials]
+        return [row for row in rows if row is not None]
+
+    def _range(self, factor: Factor) -> RationalInterval:
+        is_output, position = factor
+        if is_output and self._outputs is None:
+            self._outputs = self._output_range()
+        lower, upper = self._outputs if is_output else self._box
+        return RationalInterval.of(lower[position], upper[position])
+
+    def _output_range(self) -> tuple[np.ndarray, np.ndarray]:
+        low, high = output_range(self._system, *self._box)
+        each = [
+            LinearConstraint({}, {i: Fraction(1)}, Fraction(0), False)
+            for i in range(self._system.output_size)
+        ]
+        error = _rows(self._system, each, np.maximum(*map(np.abs, self._box)), self._error).error
+        return np.nextafter(low - error, -np.inf), np.nextafter(high + error, np.inf)
 
 
 def _rows(

@@ -11,7 +11,7 @@ from strategies import constraint, query_of, raw_system, seeds
 
 from vnn_mondeq.errors import MismatchError, QueryError
 from vnn_mondeq.query.input_set import Box, HalfSpace, Intersection
-from vnn_mondeq.query.query import Case, LinearConstraint, NormBound, Variable
+from vnn_mondeq.query.query import LinearConstraint, Variable
 from vnn_mondeq.statement import build_problem, certainly_empty, unbounded_inputs
 from vnn_mondeq.system.affine import AffineMap, Coefficients
 
@@ -168,18 +168,13 @@ MISMATCHES = {
         _plain_query(variables=_declared(("Real", (4,)), ("Real", (3,))), version="1.0"),
         "X_0 to X_3",
     ),
-    "two networks": (_plain_query(networks=("f", "g")), "2 networks"),
+    "two networks": (
+        _plain_query(variables=(*_declared(), Variable("Z", "float32", (4,), "input", "g", 3))),
+        "several networks",
+    ),
     "hidden": (
         _plain_query(variables=(*_declared(), Variable("H", "float32", (4,), "hidden", "f", 0))),
-        "hidden nodes",
-    ),
-    "norm network without a file": (
-        _plain_query(
-            cases=(Case(_box(3), (), (NormBound("n", Fraction(1), False),)),),
-            networks=("f", "n"),
-            norm_networks=("n",),
-        ),
-        "norm network",
+        "hidden tensors",
     ),
 }
 

@@ -1,4 +1,4 @@
-"""Lq balls stated by a norm network: recognised, refused where incomplete, resolved exactly."""
+"""Lq balls stated by a norm network: recognised, told from other networks, resolved exactly."""
 
 import math
 from fractions import Fraction
@@ -6,10 +6,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from vnn_mondeq.errors import MismatchError, QueryError
+from vnn_mondeq.errors import MismatchError
 from vnn_mondeq.query.input_set import Box, Intersection, LqBall
-from vnn_mondeq.query.norm import NormNetwork, resolve_norms
-from vnn_mondeq.query.query import NormBound
+from vnn_mondeq.query.norm import NormNetwork, may_be_norm, resolve_norms
 from vnn_mondeq.vnnlib_io import parse
 
 HEAD = "(vnnlib-version <2.0>)\n"
@@ -27,15 +26,27 @@ def network(q: float, coordinates=(0, 1, 2, 3)) -> NormNetwork:
     return NormNetwork(q, center, np.array(coordinates))
 
 
+def bounds(query) -> list:
+    """`(bound, strict)` of the norm in each case."""
+    return [
+        (-row.offset / weight, row.strict)
+        for case in query.cases
+        for row in case.constraints
+        for position, weight in row.y.items()
+        if position == 2
+    ]
+
+
 def test_gadget_is_recognised():
     query = parse(GADGET + "(assert (<= N 0.3))" + Y)
     (case,) = query.cases
-    assert case.norm_bounds == (NormBound("norm", Fraction(3, 10), False, 0),)
+    assert may_be_norm(query, "norm")
+    assert not may_be_norm(query, "f")
+    assert bounds(query) == [(Fraction(3, 10), False)]
     assert query.networks == ("f", "norm")
-    assert query.norm_networks == ("norm",)
     assert [v.name for v in query.input_variables] == ["X"]
-    assert [v.name for v in query.output_variables] == ["Y"]
     assert [v.name for v in query.variables] == ["X", "Y", "XN", "N"]
+    assert [list(v.places) for v in query.variables] == [[0, 1, 2, 3], [0, 1], [0, 1, 2, 3], [2]]
     assert case.inputs.dimension == 4
 
 
@@ -50,14 +61,15 @@ def test_gadget_is_recognised():
     ],
 )
 def test_ways_to_bound_the_norm(condition, bound, strict):
-    (case,) = parse(GADGET + f"(assert {condition})").cases
-    assert case.norm_bounds == (NormBound("norm", Fraction(bound), strict, 0),)
+    query = parse(GADGET + f"(assert {condition})")
+    assert may_be_norm(query, "norm")
+    assert bounds(query) == [(Fraction(bound), strict)]
 
 
 def test_ties_may_stand_inside_a_conjunction_and_either_way_round():
     ties = "".join(f"(== X[{i},{j}] XN[{i},{j}])" for i in range(2) for j in range(2))
-    (case,) = parse(HEAD + MODEL + NORM + f"(assert (and (<= N 1.0) (and {ties})))").cases
-    assert case.norm_bounds
+    query = parse(HEAD + MODEL + NORM + f"(assert (and (<= N 1.0) (and {ties})))")
+    assert query.input_count == 4
 
 
 def test_bound_on_the_norm_input_is_a_bound_on_the_model_input():
@@ -71,50 +83,55 @@ def test_norm_of_the_second_input():
         "(declare-output Y float32 [2]))"
     )
     query = parse(HEAD + model + NORM + TIES + "(assert (<= N 0.5))")
-    assert query.cases[0].norm_bounds[0].start == 3
     ball = resolve_norms(query, {"norm": network(1)}).cases[0].inputs.parts[1]
     assert ball.coordinates.tolist() == [3, 4, 5, 6]
 
 
 def test_negative_radius_is_a_contradiction():
-    assert parse(GADGET + "(assert (<= N -1.0))").cases == ()
-    assert parse(GADGET + "(assert (< N 0.0))").cases == ()
+    for condition in ("(<= N -1.0)", "(< N 0.0)"):
+        query = parse(GADGET + f"(assert {condition})")
+        assert resolve_norms(query, {"norm": network(1)}).cases == ()
 
 
-REFUSED = {
-    "one tie missing": (HEAD + MODEL + NORM + TIES[TIES.index("\n") + 1 :], "XN[0,0]` is not tied"),
-    "tie in an or": (
-        HEAD + MODEL + NORM + TIES[TIES.index("\n") + 1 :]
-        + "(assert (or (== XN[0,0] X[0,0]) (<= Y[0] 0.0)))",
-        "XN[0,0]` is not tied",
-    ),
-    "permuted tie": (
-        HEAD + MODEL + NORM + TIES.replace("X[0,0]))", "X[0,1]))"),
-        "XN[0,0]` is not tied",
-    ),
-    "tied by <=": (HEAD + MODEL + NORM + TIES.replace("==", "<="), "several networks"),
-    "other shape": (
-        HEAD + MODEL + NORM.replace("[2,2]", "[4]")
-        + "".join(f"(assert (== XN[{i}] X[{i // 2},{i % 2}]))" for i in range(4)),
-        "several networks",
-    ),
-    "two outputs": (HEAD + MODEL + NORM.replace("[])", "[2])") + TIES, "several networks"),
-    "equal-to": (HEAD + MODEL + NORM.replace("norm", "norm (equal-to f)") + TIES, "differ"),
-    "lower bound": (GADGET + "(assert (>= N 0.3))", "from above"),
-    "equality": (GADGET + "(assert (== N 0.3))", "from above"),
-    "with an output": (GADGET + "(assert (<= N Y[0]))", "from above"),
-    "with an input": (GADGET + "(assert (<= N X[0,0]))", "from above"),
-    "squared": (GADGET + "(assert (<= (* N N) 0.3))", "on outputs"),
-}  # fmt: skip
+def test_ties_may_be_permuted_or_missing():
+    """The ball is then one of the inputs that the norm network reads, wherever they stand."""
+    permuted = TIES.replace("X[0,0]))", "X[9]))").replace("X[0,1]))", "X[0,0]))")
+    query = parse(HEAD + MODEL + NORM + permuted.replace("X[9]", "X[0,1]") + "(assert (<= N 0.5))")
+    ball = resolve_norms(query, {"norm": network(1)}).cases[0].inputs.parts[1]
+    assert ball.coordinates.tolist() == [1, 0, 2, 3]
+    untied = TIES[TIES.index("\n") + 1 :]
+    query = parse(HEAD + MODEL + NORM + untied + "(assert (<= N 0.5))")
+    assert query.input_count == 5
+    ball = resolve_norms(query, {"norm": network(1)}).cases[0].inputs.parts[1]
+    assert ball.coordinates.tolist() == [4, 1, 2, 3]
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_other_uses_of_a_second_network_are_refused(name):
-    text, piece = REFUSED[name]
-    with pytest.raises(QueryError) as caught:
-        parse(text)
-    assert piece in str(caught.value)
-    assert caught.value.line is not None
+def test_a_norm_of_an_input_that_it_reads_twice_is_refused():
+    twice = TIES + "(assert (== X[0,0] X[0,1]))"
+    query = parse(HEAD + MODEL + NORM + twice + "(assert (<= N 0.5))")
+    assert query.input_count == 3
+    with pytest.raises(MismatchError, match="tied to the same input"):
+        resolve_norms(query, {"norm": network(1)})
+
+
+OTHER_USES = {
+    "two outputs": HEAD + MODEL + NORM.replace("[])", "[2])") + TIES,
+    "lower bound": GADGET + "(assert (>= N 0.3))",
+    "equality": GADGET + "(assert (== N 0.3))",
+    "with an output": GADGET + "(assert (<= N Y[0]))",
+    "with an input": GADGET + "(assert (<= N X[0,0]))",
+    "squared": GADGET + "(assert (<= (* N N) 0.3))",
+    "in a product": GADGET + "(assert (<= (* N Y[0]) 0.3))",
+}
+
+
+@pytest.mark.parametrize("name", OTHER_USES)
+def test_other_uses_are_no_norm_gadget(name):
+    query = parse(OTHER_USES[name])
+    assert not may_be_norm(query, "norm")
+    if name != "two outputs":
+        with pytest.raises(MismatchError, match="from above"):
+            resolve_norms(query, {"norm": network(1)})
 
 
 @pytest.mark.parametrize("q, power", [(1, Fraction(1, 2)), (2, Fraction(1, 4))])
@@ -123,7 +140,8 @@ def test_lq_ball_takes_the_place_of_the_bound(q, power, strict):
     text = GADGET + f"(assert ({'<' if strict else '<='} N 0.5))(assert (<= X[0,0] 1.0))" + Y
     query = resolve_norms(parse(text), {"norm": network(q, (0, 2))})
     (case,) = query.cases
-    assert case.norm_bounds == ()
+    assert [row.y for row in case.constraints] == [{0: 1, 1: -1}]
+    assert [row.y for row in case.checked] == [{2: 1}]
     box, ball = case.inputs.parts
     assert isinstance(box, Box)
     assert isinstance(ball, LqBall)
@@ -173,10 +191,8 @@ def test_resolved_cases_share_their_sets():
     assert first.inputs.contains(np.array([0.5, 0.2, 0.3, 0.4]))
 
 
-def test_missing_or_unfit_norm_network_is_named():
+def test_an_unfit_norm_network_is_named():
     query = parse(GADGET + "(assert (<= N 0.5))")
-    with pytest.raises(MismatchError, match="--network norm="):
-        resolve_norms(query, {})
     with pytest.raises(MismatchError, match="reads input 4"):
         resolve_norms(query, {"norm": network(1, (0, 4))})
 
@@ -206,6 +222,6 @@ def test_widened_ball_contains_what_float32_takes_for_the_ball(q):
 
 
 def test_cases_that_differ_in_the_norm_only_are_both_kept():
-    cases = parse(GADGET + "(assert (or (<= N 0.25) (<= N 0.5)))" + Y).cases
-    assert [case.norm_bounds[0].bound for case in cases] == [Fraction(1, 4), Fraction(1, 2)]
-    assert cases[0].inputs is cases[1].inputs
+    query = parse(GADGET + "(assert (or (<= N 0.25) (<= N 0.5)))" + Y)
+    assert bounds(query) == [(Fraction(1, 4), False), (Fraction(1, 2), False)]
+    assert query.cases[0].inputs is query.cases[1].inputs

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from vnnlib_io.text_oracle import holds, query_holds
 
 from vnn_mondeq.query.input_set import Intersection
+from vnn_mondeq.query.norm import NormNetwork, resolve_norms
 from vnn_mondeq.vnnlib_io import parse, robustness_query
 
 # Few values, so that bounds meet each other and the points; 0.1 lies between two floats.
@@ -116,7 +117,7 @@ def dump(query) -> list:
     for case in query.cases:
         parts = case.inputs.parts if isinstance(case.inputs, Intersection) else [case.inputs]
         rows = [(dict(c.x), dict(c.y), c.offset, c.strict) for c in case.constraints]
-        cases.append(([repr(part) for part in parts], rows, case.norm_bounds))
+        cases.append(([repr(part) for part in parts], rows, case.checked))
     return [query.version, query.variables, cases]
 
 
@@ -148,7 +149,7 @@ def test_written_query_is_read_back_exactly(image, norm, eps, clip, version):
         return
     text = robustness_query(image, 1, norm, eps, classes=3, clip=clip, version=version)
     query = parse(text)
-    assert [dict(c.constraints[0].y) for c in query.cases] == [{1: 1, 0: -1}, {1: 1, 2: -1}]
+    assert [dict(c.constraints[-1].y) for c in query.cases] == [{1: 1, 0: -1}, {1: 1, 2: -1}]
     assert not any(c.constraints[0].strict for c in query.cases)
     inputs = query.cases[0].inputs
     assert all(case.inputs is inputs for case in query.cases)
@@ -163,4 +164,7 @@ def test_written_query_is_read_back_exactly(image, norm, eps, clip, version):
         assert (ball.q, ball.radius_power) == (2, Fraction(eps) ** 2)
         assert list(ball.center) == [Fraction(float(v)) for v in image]
     if norm == 1:
-        assert query.cases[0].norm_bounds[0].bound == Fraction(eps)
+        center = tuple(Fraction(float(v)) for v in image)
+        norm_network = NormNetwork(1, center, np.arange(len(center)))
+        resolved = resolve_norms(query, {"norm": norm_network})
+        assert resolved.cases[0].inputs.parts[1].radius_power == Fraction(eps)

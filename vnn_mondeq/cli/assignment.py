@@ -26,7 +26,8 @@ def value_of(witness: "Witness", variable: "Variable") -> "np.ndarray":
 
 
 def _numbers(array: "np.ndarray") -> list[str]:
-    return [repr(float(value)) for value in array.reshape(-1)]
+    number = float if array.dtype.kind == "f" else int
+    return [repr(number(value)) for value in array.reshape(-1)]
 
 
 def format_assignment(query: "Query", witness: "Witness") -> str:

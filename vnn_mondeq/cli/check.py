@@ -54,9 +54,7 @@ def _checked(
             f"the certificate was made for other files: {'; '.join(differences)}"
         )
     timeout = max(0.0, limit.remaining())
-    result = api.check(
-        loaded.model, loaded.query, stored.certificate, norms=loaded.norms, timeout=timeout
-    )
+    result = api.check(loaded.networks, loaded.query, stored.certificate, timeout=timeout)
     if result.certificate is None:
         detail = f" ({result.detail})" if result.detail else ""
         return result.verdict.value, f"{result.reason.value}{detail}"

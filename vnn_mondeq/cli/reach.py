@@ -172,8 +172,11 @@ def _set_of_query(path: str, model: "LoadedModel") -> "AbstractInputSet":
     from vnn_mondeq.statement import build_problem
 
     query = api.load_query(path)
-    if query.norm_networks:
-        raise InputError(f"{path}: states a norm through a second network; use --input and --norm")
+    if not query.is_about_one_model:
+        raise InputError(
+            f"{path}: is about several networks, hidden tensors or tied inputs; reach takes a set "
+            "of inputs of one model (for a norm: --input and --norm)"
+        )
     obligations = build_problem(model.system, query, model.element_type).obligations
     if len(obligations) != 1:
         raise InputError(

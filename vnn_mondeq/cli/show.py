@@ -64,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     from vnn_mondeq.report.witness_picture import draw_witness, largest
 
     loaded = load_all(arguments.query, unique(arguments.network))
+    _require_one_model(loaded)
     after = read_witness(Path(arguments.witness), loaded.query)
     picture = _picture(arguments, loaded, after)
     draw_witness(picture, arguments.output)
@@ -73,6 +74,20 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.quiet:
         print(f"wrote {arguments.output}", file=sys.stderr)
     return exit_code.OK if picture.confirmed else exit_code.REFUSED
+
+
+def _require_one_model(loaded: "Loaded") -> None:
+    """**Raises** `InputError` for a query about more than one model and its norms."""
+    from vnn_mondeq.errors import InputError
+    from vnn_mondeq.networks import LoadedNorm
+
+    models = [n for n in loaded.networks.values() if not isinstance(n, LoadedNorm)]
+    inputs = loaded.query.input_variables
+    if len(models) != 1 or any(variable.positions for variable in inputs):
+        raise InputError(
+            "show draws counterexamples of queries about one network whose inputs are not tied to "
+            "each other"
+        )
 
 
 def read_witness(path: Path, query: "Query") -> "np.ndarray":
@@ -104,7 +119,7 @@ def _picture(
     from vnn_mondeq.report.witness_picture import WitnessPicture
     from vnn_mondeq.result import Witness
 
-    found = api.confirm_counterexample(loaded.model, loaded.query, after, norms=loaded.norms)
+    found = api.confirm_counterexample(loaded.networks, loaded.query, after)
     confirmed = isinstance(found, Witness)
     if confirmed:
         verdict = (

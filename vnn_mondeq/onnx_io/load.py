@@ -1,25 +1,33 @@
 """Reading an ONNX file as one implicit system."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
 
 import numpy as np
 import onnx
 
-from vnn_mondeq.errors import ModelError, UnsupportedModelError
+from vnn_mondeq.errors import MismatchError, ModelError, UnsupportedModelError
 from vnn_mondeq.onnx_io.affine_form import INPUT, Form, constant, select, source_form
 from vnn_mondeq.onnx_io.assemble import assemble
 from vnn_mondeq.onnx_io.attach import attach_solver, is_complete
 from vnn_mondeq.onnx_io.builder import Builder
 from vnn_mondeq.onnx_io.enclosure import Interval
 from vnn_mondeq.onnx_io.function_check import with_known_bodies
+from vnn_mondeq.onnx_io.hidden import (
+    ShowingReplay,
+    check_names,
+    hidden_forms,
+    hidden_key,
+    with_shown,
+)
 from vnn_mondeq.onnx_io.loop_prepare import with_loops_prepared
 from vnn_mondeq.onnx_io.node import Node, Range, Value, from_array, label
 from vnn_mondeq.onnx_io.operator import DOMAIN, MAX_OPSET, MIN_OPSET, VERSION
 from vnn_mondeq.onnx_io.operator_table import TABLE, compile_node
 from vnn_mondeq.onnx_io.read import read_proto
+from vnn_mondeq.onnx_io.replay import Replay
 from vnn_mondeq.onnx_io.step_operators import ranged
 from vnn_mondeq.rounding import UNIT, UNIT32
 from vnn_mondeq.system.implicit import ImplicitSystem
@@ -43,6 +51,9 @@ class LoadedModel:
     - `output_types`: output name → element type; others than `element_type` are integers or
       booleans, which the system holds as the numbers that they are.
     - `operators`: operator names in the file, sorted, each once.
+    - `hidden`: ONNX name → shape of the hidden tensors that were asked for; they follow the outputs
+      in `system`.
+    - `shown_bytes`: the model with them among its outputs, where there are any.
     """
 
     path: Path
@@ -51,6 +62,8 @@ class LoadedModel:
     element_type: str
     output_types: Mapping[str, str]
     operators: tuple[str, ...]
+    hidden: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    shown_bytes: bytes = b""
 
     @property
     def inputs(self) -> Mapping[str, tuple[int, ...]]:
@@ -59,11 +72,18 @@ class LoadedModel:
 
     @property
     def outputs(self) -> Mapping[str, tuple[int, ...]]:
-        return self.system.outputs
+        inside = {hidden_key(name) for name in self.hidden}
+        return {k: shape for k, shape in self.system.outputs.items() if k not in inside}
 
     @property
     def dtype(self) -> np.dtype:
         return np.dtype(self.element_type)
+
+    def open_runtime(self) -> Replay | ShowingReplay:
+        """A session that computes what `system` does. **Raises** `ModelError`."""
+        if not self.hidden:
+            return Replay(self.model_bytes)
+        return ShowingReplay(self.model_bytes, self.shown_bytes, tuple(self.hidden))
 
     def on_box(self, lower: np.ndarray, upper: np.ndarray) -> "LoadedModel":
         """The model for inputs in the box `[lower (d,), upper (d,)]` only.
@@ -78,28 +98,34 @@ class LoadedModel:
             return self
         try:
             proto = onnx.load_model_from_string(self.model_bytes)
-            return compile_model(proto, self.path, (lower, upper))
+            return compile_model(proto, self.path, (lower, upper), tuple(self.hidden))
         except ModelError as error:
             raise type(error)(f"{self.path}: {error}") from error
 
 
-def load(path: str | Path) -> LoadedModel:
+def load(path: str | Path, hidden: Sequence[str] = ()) -> LoadedModel:
     """Read `path` (`.onnx`, perhaps compressed as `.gz`).
+
+    - `hidden`: ONNX names of tensors inside the graph, each once, to be compiled as well.
 
     **Raises** `ModelError` and its subclasses, with the path in the message: a file that is
     missing, damaged or not ONNX; operators, types or shapes outside of the supported set (all of
     them at once); function bodies that we did not write; a layer without a proof of monotonicity.
+    `MismatchError` for a hidden tensor that is not there.
     """
     place = Path(path)
     proto = read_proto(place)
     try:
-        return compile_model(proto, place)
-    except ModelError as error:
+        return compile_model(proto, place, hidden=hidden)
+    except (ModelError, MismatchError) as error:
         raise type(error)(f"{place}: {error}") from error
 
 
 def compile_model(
-    proto: onnx.ModelProto, path: Path = Path("<memory>"), box: Interval | None = None
+    proto: onnx.ModelProto,
+    path: Path = Path("<memory>"),
+    box: Interval | None = None,
+    hidden: Sequence[str] = (),
 ) -> LoadedModel:
     """The meaning of a checked model in memory; `path` is only recorded.
 
@@ -111,7 +137,8 @@ def compile_model(
     proto = with_known_bodies(proto)
     if not is_complete(proto):
         proto = attach_solver(proto)
-    nodes = _live_nodes(with_loops_prepared(proto.graph))
+    check_names(proto.graph, hidden)
+    nodes = _live_nodes(with_loops_prepared(proto.graph), hidden)
     _check_operators(proto, nodes)
     inputs, element_type = _input_shapes(proto.graph)
     unit = _UNITS[element_type]
@@ -119,13 +146,17 @@ def compile_model(
     values = _initial_values(proto.graph, inputs, unit)
     _evaluate(nodes, values, builder, unit, opset)
     outputs = _outputs(proto.graph, values, builder)
+    inside = hidden_forms(values, hidden)
+    everything = outputs | {hidden_key(name): form for name, form in inside.items()}
     return LoadedModel(
         path=path,
-        system=assemble(builder, outputs, inputs),
+        system=assemble(builder, everything, inputs),
         model_bytes=proto.SerializeToString(deterministic=True),
         element_type=element_type,
         output_types=_output_types(proto.graph, element_type),
         operators=tuple(sorted({node.op_type for node in proto.graph.node})),
+        hidden={name: form.shape for name, form in inside.items()},
+        shown_bytes=with_shown(proto, inside) if inside else b"",
     )
 
 
@@ -156,9 +187,9 @@ def _check_opsets(proto: onnx.ModelProto) -> int:
     return opset
 
 
-def _live_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """The nodes on which an output depends, in the file's (topological) order."""
-    needed = {output.name for output in graph.output}
+def _live_nodes(graph: onnx.GraphProto, hidden: Sequence[str]) -> list[onnx.NodeProto]:
+    """The nodes on which an output or hidden tensor depends, in the file's (topological) order."""
+    needed = {output.name for output in graph.output} | set(hidden)
     live = []
     for node in reversed(graph.node):
         if needed.intersection(node.output):

@@ -86,6 +86,17 @@ def export_norm_network(
     )
 
 
+def is_norm_network(path: str | Path) -> bool:
+    """Whether the operators in a file are those of a norm network, in their order.
+
+    **Raises** `ModelError` where the file cannot be read.
+    """
+    kinds = [node.op_type for node in read_proto(Path(path)).graph.node]
+    if kinds[1:2] == ["Gather"]:
+        del kinds[1]
+    return kinds[:2] == ["Flatten", "Sub"] and tuple(kinds[2:]) in _REDUCTIONS.values()
+
+
 def load_norm_network(path: str | Path) -> NormNetwork:
     """What the norm network in a file computes, its centre read exactly.
 

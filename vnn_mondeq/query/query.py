@@ -4,7 +4,8 @@ A query describes the *unsafe* region, as VNN-LIB does: `sat` means that some in
 of the cases. All numbers are exact rationals.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import final
@@ -36,23 +37,46 @@ class LinearConstraint:
         return total
 
 
+Monomial = tuple[tuple[int, ...], tuple[int, ...]]
+"""A product of inputs and outputs: their positions, each ascending, a factor that occurs twice
+listed twice."""
+
+
 @final
-@dataclass(frozen=True, slots=True)
-class NormBound:
-    """A norm network's output is `<= bound` (`< bound` when `strict`) in a case.
+@dataclass(frozen=True, slots=True, eq=False)
+class PolynomialConstraint:
+    """`Σ coefficient · product + offset <= 0`, or `< 0` when `strict`.
 
-    Stands for an Lq ball whose q, centre and coordinates are in the norm network's model file;
-    `vnn_mondeq.query.norm.resolve_norms` puts the ball in its place.
-
-    - `network`: the norm network's declared name.
-    - `start`: first flattened position, among the query's inputs, of the variable to which the
-      norm network's input is tied element by element.
+    - `terms`: no constant among them.
     """
 
-    network: str
-    bound: Fraction
+    terms: Mapping[Monomial, Fraction]
+    offset: Fraction
     strict: bool
-    start: int = 0
+
+    @property
+    def x(self) -> frozenset[int]:
+        """The inputs that occur."""
+        return frozenset(i for inputs, _ in self.terms for i in inputs)
+
+    @property
+    def y(self) -> frozenset[int]:
+        """The outputs that occur."""
+        return frozenset(i for _, outputs in self.terms for i in outputs)
+
+    def value(self, inputs: Mapping[int, Fraction], outputs: Mapping[int, Fraction]) -> Fraction:
+        """The left-hand side at exact points."""
+        total = self.offset
+        for (x, y), coefficient in self.terms.items():
+            for position in x:
+                coefficient *= inputs[position]
+            for position in y:
+                coefficient *= outputs[position]
+            total += coefficient
+        return total
+
+
+Constraint = LinearConstraint | PolynomialConstraint
 
 
 @final
@@ -61,14 +85,16 @@ class Case:
     """One disjunct: an input set, and constraints that must all hold for a violation.
 
     - `constraints`: each involves at least one output (constraints on inputs alone belong to
-      `inputs`). Empty: every input of the set is a counterexample.
-    - `norm_bounds`: further constraints on the inputs, waiting for `resolve_norms`; engines
-      never see a case that has any.
+      `inputs`).
+    - `checked`: further constraints that a counterexample must satisfy. Engines know of them what
+      `inputs` says, and the rows that `vnn_mondeq.statement` derives from them.
+
+    Without either, every input of the set is a counterexample.
     """
 
     inputs: AbstractInputSet
     constraints: tuple[LinearConstraint, ...]
-    norm_bounds: tuple[NormBound, ...] = field(default=())
+    checked: tuple[Constraint, ...] = ()
 
 
 @final
@@ -77,7 +103,10 @@ class Variable:
     """A declared tensor: VNN-LIB name, element type as declared, shape, network, position.
 
     - `kind`: `"input"`, `"output"` or `"hidden"`.
-    - `start`: first flattened position among the query's inputs (or outputs).
+    - `start`: flattened position of its first element among the query's inputs (or outputs).
+    - `positions`: of all elements, where they do not follow one another: inputs that the query
+      ties by `==` share a position.
+    - `node`: the ONNX name of a hidden tensor.
     """
 
     name: str
@@ -86,6 +115,13 @@ class Variable:
     kind: str
     network: str
     start: int
+    positions: tuple[int, ...] = ()
+    node: str = ""
+
+    @property
+    def places(self) -> Sequence[int]:
+        """The flattened position of each element, row-major."""
+        return self.positions or range(self.start, self.start + math.prod(self.shape))
 
 
 @final
@@ -93,34 +129,56 @@ class Variable:
 class Query:
     """A whole property.
 
+    Inputs are numbered from 0, elements that are tied to each other once. *Outputs* are what a
+    network computes, hidden tensors included; they are numbered from 0, network by network,
+    outputs before hidden tensors.
+
     - `version`: `"1.0"` or the 2.x version of the text.
-    - `variables`: in declaration order; inputs and outputs count from 0 separately.
+    - `variables`: in declaration order.
     - `cases`: the disjuncts. None at all: the constraints contradict each other, `unsat`.
-    - `networks`: declared network names that need a model file each, norm networks included.
-    - `norm_networks`: those of `networks` that are not the model under test but the documented
-      norm gadget of an Lq ball (docs/vnnlib.md); they need their file but no engine. Their
-      variables are in `variables` (a witness lists them) and in neither `input_variables` nor
-      `output_variables`; the `start` of a norm network's input is that of the model input to
-      which it is tied, so both hold the same numbers.
+    - `networks`: declared network names that need a model file each.
+    - `twins`: further networks, by name, and the one of `networks` whose file they share
+      (`equal-to`).
     """
 
     version: str
     variables: tuple[Variable, ...]
     cases: tuple[Case, ...]
     networks: tuple[str, ...] = ("f",)
-    norm_networks: tuple[str, ...] = field(default=())
+    twins: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def all_networks(self) -> tuple[str, ...]:
+        """Networks and twins in declaration order."""
+        return tuple(dict.fromkeys(variable.network for variable in self.variables))
 
     @property
     def input_variables(self) -> tuple[Variable, ...]:
-        """The inputs of the model under test, in the order of their positions."""
-        return self._variables_of("input")
+        """The inputs, without those all of whose elements are tied to earlier ones."""
+        found, seen = [], set()
+        for variable in self.variables:
+            if variable.kind == "input" and not seen.issuperset(variable.places):
+                seen.update(variable.places)
+                found.append(variable)
+        return tuple(found)
 
     @property
     def output_variables(self) -> tuple[Variable, ...]:
-        """The outputs of the model under test, in the order of their positions."""
-        return self._variables_of("output")
+        """The outputs of all networks, hidden tensors left out."""
+        return tuple(variable for variable in self.variables if variable.kind == "output")
 
-    def _variables_of(self, kind: str) -> tuple[Variable, ...]:
-        return tuple(
-            v for v in self.variables if v.kind == kind and v.network not in self.norm_networks
+    @property
+    def input_count(self) -> int:
+        """How many inputs are numbered."""
+        inputs = [variable for variable in self.variables if variable.kind == "input"]
+        return 1 + max((max(variable.places) for variable in inputs), default=-1)
+
+    @property
+    def is_about_one_model(self) -> bool:
+        """Whether inputs and outputs are those of one model, one after another, and no more."""
+        inputs = [v for v in self.variables if v.kind == "input"]
+        return (
+            len(self.all_networks) <= 1
+            and all(v.kind != "hidden" for v in self.variables)
+            and not any(v.positions for v in inputs)
         )

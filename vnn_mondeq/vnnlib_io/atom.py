@@ -59,19 +59,15 @@ class QuadraticAtom:
 
 @final
 @dataclass(frozen=True, slots=True)
-class NormAtom:
-    """The output of norm network `network` is `<= bound` (`<` when `strict`).
+class PolynomialAtom:
+    """Any other `sum of coefficient * monomial + offset <= 0` (`< 0` when `strict`); sorted."""
 
-    - `start`: first position of the model input that the network reads.
-    """
-
-    network: str
-    start: int
-    bound: Fraction
+    terms: tuple[tuple[Monomial, Fraction], ...]
+    offset: Fraction
     strict: bool
 
 
-Atom = InputBound | LinearAtom | BallAtom | QuadraticAtom | NormAtom
+Atom = InputBound | LinearAtom | BallAtom | QuadraticAtom | PolynomialAtom
 
 Disjunction = tuple[tuple[Atom, ...], ...]
 """Alternatives, each a conjunction. `()` is false, `((),)` is true."""
@@ -102,7 +98,7 @@ def read_comparison(comparison: Comparison, scope: Scope) -> Disjunction:
         atoms: list[Atom] = []
         for sign, strict in conjunction:
             signed = difference if sign > 0 else {m: -c for m, c in difference.items()}
-            atom = _classify(signed, strict, comparison, scope)
+            atom = _classify(signed, strict, scope)
             if atom is False:
                 break
             if atom is not True:
@@ -112,54 +108,27 @@ def read_comparison(comparison: Comparison, scope: Scope) -> Disjunction:
     return tuple(alternatives)
 
 
-def _classify(
-    polynomial: Polynomial, strict: bool, comparison: Comparison, scope: Scope
-) -> Atom | bool:
+def _classify(polynomial: Polynomial, strict: bool, scope: Scope) -> Atom | bool:
     """The atom for `polynomial <= 0` (`< 0`), or whether it holds at every point."""
     offset = polynomial.get((), Fraction(0))
     variables = {monomial: c for monomial, c in polynomial.items() if monomial}
     if not variables:
         return offset < 0 or (offset == 0 and not strict)
     if any(len(monomial) > 1 for monomial in variables):
-        return _quadratic(variables, offset, strict, comparison, scope)
+        return _polynomial(variables, offset, strict, scope)
     terms = tuple(sorted((slot, c) for (slot,), c in variables.items()))
-    if any(slot in scope.norm_slots for slot, _ in terms):
-        return _norm_bound(terms, offset, strict, comparison, scope)
     if len(terms) == 1 and terms[0][0] < scope.input_count:
         position, coefficient = terms[0]
         return InputBound(position, -offset / coefficient, coefficient > 0, strict)
     return LinearAtom(terms, offset, strict)
 
 
-def _norm_bound(
-    terms: tuple[tuple[int, Fraction], ...],
-    offset: Fraction,
-    strict: bool,
-    comparison: Comparison,
-    scope: Scope,
-) -> NormAtom | bool:
-    if len(terms) > 1 or terms[0][1] < 0:
-        raise scope.source.error(
-            "the output of a norm network may only be bounded from above by a constant",
-            comparison.at,
-        )
-    slot, coefficient = terms[0]
-    network, start = scope.norm_slots[slot]
-    bound = -offset / coefficient
-    if bound < 0 or (bound == 0 and strict):
-        return False
-    return NormAtom(network, start, bound, strict)
-
-
-def _quadratic(
-    variables: Polynomial, offset: Fraction, strict: bool, comparison: Comparison, scope: Scope
-) -> BallAtom | QuadraticAtom | bool:
-    if any(max(monomial) >= scope.input_count for monomial in variables):
-        raise scope.source.error(
-            "a non-linear constraint on outputs is not supported; of inputs, polynomials of "
-            "degree two are",
-            comparison.at,
-        )
+def _polynomial(
+    variables: Polynomial, offset: Fraction, strict: bool, scope: Scope
+) -> BallAtom | QuadraticAtom | PolynomialAtom | bool:
+    is_of_inputs = all(max(monomial) < scope.input_count for monomial in variables)
+    if not is_of_inputs or any(len(monomial) > 2 for monomial in variables):
+        return PolynomialAtom(tuple(sorted(variables.items())), offset, strict)
     ball = _ball(variables, offset, strict)
     if ball is not None:
         return ball

@@ -3,15 +3,21 @@
 from dataclasses import dataclass, field
 from typing import final
 
-from vnn_mondeq.query.query import Case, LinearConstraint, NormBound, Query
+from vnn_mondeq.query.query import (
+    Case,
+    Constraint,
+    LinearConstraint,
+    Monomial,
+    PolynomialConstraint,
+    Query,
+)
 from vnn_mondeq.vnnlib_io.atom import (
     Disjunction,
     InputBound,
     LinearAtom,
-    NormAtom,
+    PolynomialAtom,
     read_comparison,
 )
-from vnn_mondeq.vnnlib_io.norm_gadget import find_ties
 from vnn_mondeq.vnnlib_io.normal_form import (
     cross_product,
     read_condition,
@@ -24,6 +30,7 @@ from vnn_mondeq.vnnlib_io.scope import (
     build_scope,
     check_declarations,
     check_supported,
+    with_tied_inputs,
 )
 from vnn_mondeq.vnnlib_io.source import Source
 from vnn_mondeq.vnnlib_io.syntax import (
@@ -35,6 +42,7 @@ from vnn_mondeq.vnnlib_io.syntax import (
     Relation,
     Script,
 )
+from vnn_mondeq.vnnlib_io.ties import number_tied_inputs
 
 _UPPER = {"<=": True, "<": True, ">=": False, ">": False}
 _STRICT = {"<=": False, "<": True, ">=": False, ">": True}
@@ -48,7 +56,10 @@ def elaborate(script: Script, source: Source, max_cases: int) -> Query:
     """
     check_declarations(script, source)
     check_supported(script.networks, source)
-    scope = build_scope(script, source, find_ties(script, source))
+    scope = build_scope(script, source)
+    numbers = number_tied_inputs(script, scope)
+    if numbers is not None:
+        scope = with_tied_inputs(scope, numbers)
     gathered = _Gathered([Interval()] * scope.input_count)
     for assertion in script.assertions:
         if isinstance(assertion, BoundRun):
@@ -57,12 +68,13 @@ def elaborate(script: Script, source: Source, max_cases: int) -> Query:
             at = assertion.at
             alternatives = read_condition(assertion.condition, scope, at, max_cases)
             gathered.add(alternatives, scope, at, max_cases)
+    shares = {n.name: n.twin for n in script.networks if n.twin_relation == "equal-to"}
     return Query(
         version=script.version,
         variables=tuple(symbol.variable for symbol in scope.symbols.values()),
         cases=tuple(_cases(gathered, scope)),
-        networks=tuple(network.name for network in script.networks),
-        norm_networks=tuple(network.name for network in script.networks[1:]),
+        networks=tuple(n.name for n in script.networks if n.name not in shares),
+        twins=shares,
     )
 
 
@@ -138,15 +150,15 @@ def _comparison_of(bound: Bound) -> Comparison:
 def _cases(gathered: _Gathered, scope: Scope) -> list[Case]:
     """The cross product of the choices, without empty boxes and repetitions."""
     regions = RegionBuilder(gathered.common)
-    constraints: dict[LinearAtom, LinearConstraint] = {}
+    constraints: dict[LinearAtom | PolynomialAtom, Constraint] = {}
     cases: dict[tuple, Case] = {}
     for conjunction in cross_product(gathered.choices):
         inputs: list[InputAtom] = []
         outputs: list[LinearAtom] = []
-        norms: list[NormBound] = []
+        others: list[PolynomialAtom] = []
         for atom in conjunction:
-            if isinstance(atom, NormAtom):
-                norms.append(NormBound(atom.network, atom.bound, atom.strict, atom.start))
+            if isinstance(atom, PolynomialAtom):
+                others.append(atom)
             elif not isinstance(atom, LinearAtom) or _is_input_only(atom, scope):
                 inputs.append(atom)
             else:
@@ -154,12 +166,16 @@ def _cases(gathered: _Gathered, scope: Scope) -> list[Case]:
         region = regions.build(inputs)
         if region is None:
             continue
-        for atom in outputs:
+        for atom in (*outputs, *others):
             if atom not in constraints:
-                constraints[atom] = _linear_constraint(atom, scope)
-        key = (id(region), frozenset(outputs), frozenset(norms))
+                constraints[atom] = _constraint(atom, scope)
+        key = (id(region), frozenset(outputs), frozenset(others))
         if key not in cases:
-            cases[key] = Case(region, tuple(constraints[atom] for atom in outputs), tuple(norms))
+            cases[key] = Case(
+                region,
+                tuple(constraints[atom] for atom in outputs),
+                tuple(constraints[atom] for atom in others),
+            )
     return list(cases.values())
 
 
@@ -167,11 +183,20 @@ def _is_input_only(atom: LinearAtom, scope: Scope) -> bool:
     return atom.terms[-1][0] < scope.input_count
 
 
-def _linear_constraint(atom: LinearAtom, scope: Scope) -> LinearConstraint:
-    first_output = scope.input_count
+def _constraint(atom: LinearAtom | PolynomialAtom, scope: Scope) -> Constraint:
+    first = scope.input_count
+    if isinstance(atom, PolynomialAtom):
+        terms = {_split(monomial, first): c for monomial, c in atom.terms}
+        return PolynomialConstraint(terms, atom.offset, atom.strict)
     return LinearConstraint(
-        x={slot: c for slot, c in atom.terms if slot < first_output},
-        y={slot - first_output: c for slot, c in atom.terms if slot >= first_output},
+        x={slot: c for slot, c in atom.terms if slot < first},
+        y={slot - first: c for slot, c in atom.terms if slot >= first},
         offset=atom.offset,
         strict=atom.strict,
     )
+
+
+def _split(slots: tuple[int, ...], first: int) -> Monomial:
+    """The inputs and the outputs of a product."""
+    inputs = tuple(slot for slot in slots if slot < first)
+    return inputs, tuple(slot - first for slot in slots if slot >= first)

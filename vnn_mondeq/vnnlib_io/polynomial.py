@@ -1,4 +1,4 @@
-"""Exact polynomials of degree at most two, and terms read as such.
+"""Exact polynomials, and terms read as such.
 
 A polynomial is a `dict` from monomial to non-zero rational coefficient; a monomial is the sorted
 tuple of its slots: `()` for the constant, `(3,)`, `(3, 3)`.
@@ -13,7 +13,8 @@ from vnn_mondeq.vnnlib_io.syntax import Number, Operation, Reference, Term
 Monomial = tuple[int, ...]
 Polynomial = dict[Monomial, Fraction]
 
-MAX_DEGREE = 2
+MAX_DEGREE = 16
+"""Products of more variables are refused."""
 MAX_MONOMIALS = 1_000_000
 """A product of two sums of 1,000 terms; larger ones are refused rather than expanded."""
 
@@ -22,7 +23,7 @@ def read_difference(left: Term, right: Term, scope: Scope, at: int) -> Polynomia
     """`left - right`, expanded.
 
     **Raises** `QueryError` for undeclared names, wrong indices, mixed element types, constants
-    outside the type, and products of more than two variables.
+    outside the type, and products beyond `MAX_DEGREE` or `MAX_MONOMIALS`.
     """
     types: dict[str, int] = {}
     constants: list[tuple[Fraction, int]] = []
@@ -114,8 +115,7 @@ def _multiply(
             monomial = tuple(sorted(a + b))
             if len(monomial) > MAX_DEGREE:
                 raise scope.source.error(
-                    "a product of more than two variables is not supported; supported are "
-                    "linear constraints, and sums of squares of inputs (an L2 ball)",
+                    f"a product of more than {MAX_DEGREE} variables is not supported",
                     operation.at,
                 )
             _add(product, {monomial: coefficient * other}, Fraction(1))

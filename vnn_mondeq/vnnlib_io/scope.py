@@ -1,13 +1,14 @@
 """Names, shapes, types and networks of a script, checked; where each tensor element stands.
 
-All scalars of the model under test have one number each, their *slot*: inputs come first, in
-declaration order and row-major, then the outputs, then the outputs of norm networks. Elements of
-a norm network's input have the slot of the model input to which they are tied.
+All scalars have a number each, their *slot*: the inputs of all networks come first, in declaration
+order and row-major; then, network by network, outputs and after them hidden tensors. Inputs that
+are tied to each other share a slot (`vnn_mondeq.vnnlib_io.ties`).
 """
 
+import dataclasses
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import final
@@ -24,10 +25,10 @@ _OTHER_TYPES = frozenset({"bool", "string", "complex64", "complex128"})
 @final
 @dataclass(frozen=True, slots=True)
 class Symbol:
-    """A declared tensor and the slot of its first element."""
+    """A declared tensor and the slots of its elements."""
 
     variable: Variable
-    first_slot: int
+    slots: Sequence[int]
 
     @property
     def type_name(self) -> str:
@@ -40,18 +41,13 @@ class Symbol:
 class Scope:
     """What the names of a script mean.
 
-    - `input_count`, `output_count`: scalars of the model under test; its input slots are
-      `range(input_count)`.
-    - `norm_slots`: slot of a norm network's output → the network's name and the first position
-      of the model input to which it is tied.
+    - `input_count`: the input slots are `range(input_count)`.
     """
 
     source: Source
     version: str
     symbols: dict[str, Symbol]
     input_count: int
-    output_count: int
-    norm_slots: dict[int, tuple[str, int]]
 
     def symbol(self, name: str, at: int) -> Symbol:
         """The declared tensor of this name. **Raises** `QueryError` where there is none."""
@@ -77,15 +73,7 @@ class Scope:
             if position >= extent:
                 raise self.source.error(self._out_of_range(name, index, shape), at)
             flat = flat * extent + position
-        return symbol.first_slot + flat
-
-    def slot_name(self, slot: int) -> str:
-        """A name for messages: of the declared tensor that holds this slot."""
-        for symbol in self.symbols.values():
-            size = math.prod(symbol.variable.shape)
-            if symbol.first_slot <= slot < symbol.first_slot + size:
-                return self._element_name(symbol, slot - symbol.first_slot)
-        return f"slot {slot}"
+        return symbol.slots[flat]
 
     def check_constant(self, value: Fraction, type_name: str, at: int) -> None:
         """**Raises** `QueryError` where `value` is not a member of the element type."""
@@ -99,16 +87,6 @@ class Scope:
         high = 2**bits - 1 if unsigned else 2 ** (bits - 1) - 1
         if value.denominator != 1 or not low <= value <= high:
             raise self.source.error(f"the constant is not a member of `{type_name}`", at)
-
-    def _element_name(self, symbol: Symbol, flat: int) -> str:
-        name = symbol.variable.name
-        if self.version == "1.0":
-            return f"{name}_{flat}"
-        index = []
-        for extent in reversed(symbol.variable.shape):
-            flat, position = divmod(flat, extent)
-            index.append(str(position))
-        return f"{name}[{','.join(reversed(index))}]" if index else name
 
     def _out_of_range(self, name: str, index: tuple[int, ...], shape: tuple[int, ...]) -> str:
         if self.version == "1.0":
@@ -197,15 +175,9 @@ def _canonical(element_type: str) -> str:
 
 
 def check_supported(networks: Iterable[Network], source: Source) -> None:
-    """**Raises** `QueryError` for what parses but is not supported: hidden, `initialized`."""
+    """**Raises** `QueryError` for what parses but is not supported: `initialized`."""
     for network in networks:
         for declaration in network.declarations:
-            if declaration.kind == "hidden":
-                raise source.error(
-                    f"hidden node `{declaration.name}` (ONNX `{declaration.node}`): queries about "
-                    "hidden nodes are not supported; state the property over inputs and outputs",
-                    declaration.at,
-                )
             if declaration.initialized:
                 raise source.error(
                     f"`initialized` input `{declaration.name}` (a 2.1 feature) is not supported; "
@@ -214,43 +186,59 @@ def check_supported(networks: Iterable[Network], source: Source) -> None:
                 )
 
 
-def build_scope(script: Script, source: Source, tied: Mapping[str, str]) -> Scope:
-    """The scope of a script whose first network is the model under test.
-
-    **Arguments:**
-
-    - `tied`: norm network's input variable → model input variable, for every further network.
-
-    **Raises** `QueryError` as `check_supported`.
-    """
-    check_supported(script.networks, source)
-    model, *norms = script.networks
-    symbols: dict[str, Symbol] = {}
-    input_count = _add_all(symbols, model, "input", 0)
-    output_count = _add_all(symbols, model, "output", input_count)
-    norm_slots: dict[int, tuple[str, int]] = {}
-    for network in norms:
-        norm_input, norm_output = network.declarations
-        start = symbols[tied[norm_input.name]].first_slot
-        _add(symbols, norm_input, network.name, start, start)
-        slot = input_count + output_count + len(norm_slots)
-        _add(symbols, norm_output, network.name, 0, slot)
-        norm_slots[slot] = (network.name, start)
-    return Scope(source, script.version, symbols, input_count, output_count, norm_slots)
-
-
-def _add_all(symbols: dict[str, Symbol], network: Network, kind: str, first_slot: int) -> int:
-    """Add a network's tensors of one kind, one after another; the number of their scalars."""
-    count = 0
-    for item in network.declarations:
-        if item.kind == kind:
-            _add(symbols, item, network.name, count, first_slot + count)
-            count += math.prod(item.shape)
-    return count
+def build_scope(script: Script, source: Source) -> Scope:
+    """The scope of a script, no inputs tied."""
+    inputs = _numbered(script.networks, ("input",), 0)
+    input_count = sum(len(slots) for _, slots in inputs)
+    outputs = _numbered(script.networks, ("output", "hidden"), input_count)
+    slots = {item.name: own for item, own in (*inputs, *outputs)}
+    symbols = {}
+    for network in script.networks:
+        for item in network.declarations:
+            first = slots[item.name].start
+            start = first if item.kind == "input" else first - input_count
+            variable = Variable(
+                item.name,
+                item.element_type,
+                item.shape,
+                item.kind,
+                network.name,
+                start,
+                node=item.node or "",
+            )
+            symbols[item.name] = Symbol(variable, slots[item.name])
+    return Scope(source, script.version, symbols, input_count)
 
 
-def _add(
-    symbols: dict[str, Symbol], item: Declaration, network: str, start: int, slot: int
-) -> None:
-    variable = Variable(item.name, item.element_type, item.shape, item.kind, network, start)
-    symbols[item.name] = Symbol(variable, slot)
+def _numbered(
+    networks: Iterable[Network], kinds: tuple[str, ...], first: int
+) -> list[tuple[Declaration, range]]:
+    """The tensors of these kinds with their slots: network by network, kind by kind."""
+    found = []
+    for network in networks:
+        for kind in kinds:
+            for item in network.declarations:
+                if item.kind == kind:
+                    size = math.prod(item.shape)
+                    found.append((item, range(first, first + size)))
+                    first += size
+    return found
+
+
+def with_tied_inputs(scope: Scope, numbers: Sequence[int]) -> Scope:
+    """The scope with the slots `numbers` for the inputs; outputs move up behind them."""
+    input_count = max(numbers) + 1
+    shift = scope.input_count - input_count
+    symbols = {}
+    for name, symbol in scope.symbols.items():
+        variable, slots = symbol.variable, symbol.slots
+        if variable.kind != "input":
+            slots = range(slots[0] - shift, slots[-1] + 1 - shift)
+        else:
+            slots = tuple(numbers[slot] for slot in slots)
+            follows = slots == tuple(range(slots[0], slots[0] + len(slots)))
+            variable = dataclasses.replace(
+                variable, start=slots[0], positions=() if follows else slots
+            )
+        symbols[name] = Symbol(variable, slots)
+    return Scope(scope.source, scope.version, symbols, input_count)
