@@ -127,11 +127,19 @@ def ascend(
     return Ascent(best, PathPoint(at.multipliers, tau), steps)
 
 
+FIRMER = (1.0, 1.01, 1.1)
+"""Factors tried on the multipliers of `σ, ρ, ν` of a start, which all make the form more definite:
+where a path is left it is almost singular, and rounding may tip it over."""
+
+
 def _entered(
     dual: ShorDual, tau: float, settings: AscentSettings, start: PathPoint | None
 ) -> tuple[Evaluation | None, float]:
-    at = None if start is None else dual.evaluate(start.multipliers, start.tau)
-    return (_best_start(dual, tau, settings), tau) if at is None else (at, start.tau)
+    for factor in () if start is None else FIRMER:
+        at = dual.evaluate(start.multipliers.firmer(factor, dual.e.size), start.tau)
+        if at is not None:
+            return at, start.tau
+    return _best_start(dual, tau, settings), tau
 
 
 def _best_start(dual: ShorDual, tau: float, settings: AscentSettings) -> Evaluation | None:

@@ -75,6 +75,12 @@ class Multipliers:
             self.beyond * factors[second:],
         )
 
+    def firmer(self, factor: float, neurons: int) -> "Multipliers":
+        """All but the `neurons` multipliers of complementarity times a factor."""
+        products = self.products * factor
+        products[:neurons] = self.products[:neurons]
+        return Multipliers(self.sigma * factor, products, self.beyond * factor)
+
     def flat(self) -> np.ndarray:
         """All in one `(n + q,)`."""
         return np.concatenate([self.sigma, self.products, self.beyond])

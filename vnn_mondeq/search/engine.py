@@ -6,9 +6,7 @@ from typing import final
 
 import numpy as np
 
-from vnn_mondeq.bounds.check import ProofInputs
 from vnn_mondeq.bounds.engine import InductiveBox
-from vnn_mondeq.bounds.relaxation import project
 from vnn_mondeq.deadline import Deadline
 from vnn_mondeq.errors import DeadlineExceeded
 from vnn_mondeq.problem import Obligation, Problem
@@ -24,8 +22,8 @@ from vnn_mondeq.result import (
 )
 from vnn_mondeq.search.branch import BranchSettings, PhaseSearch, Unfinished, Violation
 from vnn_mondeq.search.certificate import Node, TreeCertificate, TreeProof
+from vnn_mondeq.search.node import CaseNodes, PhaseBox
 from vnn_mondeq.system.implicit import ImplicitSystem
-from vnn_mondeq.system.solve import FixpointSolver
 
 
 @final
@@ -87,22 +85,15 @@ class PhaseBranching(AbstractEngine):
             return NoAnswer(Reason.BOUND_TOO_LOOSE, "there is nothing to branch on")
         trees: list[Node] = [Node((), refutation) for refutation in refutations]
         last = attempt.proof.rounds[-1]
-        search = PhaseSearch(
-            system,
-            obligation,
-            ProofInputs.around(obligation.proof_inputs, attempt.proof.anchor),
-            project(system, obligation.proof_inputs),
-            self.settings,
-            FixpointSolver(system),
-            observer,
-        )
+        root = PhaseBox(last.upper_z, last.upper_s, frozenset())
         for case in map(int, np.argsort(attempt.margins)):
             if attempt.margins[case] > 0.0:
                 break
-            root = (last.upper_z, last.upper_s)
-            ended = search.close(case, refutations[case].weights, root, deadline)
+            weights, anchor = refutations[case].weights, attempt.proof.anchor
+            nodes = CaseNodes.of(system, obligation, anchor, case, weights)
+            search = PhaseSearch(nodes, self.settings, observer)
+            ended = search.close(root, deadline)
             counter.nodes += search.visited
-            search.visited = 0
             if isinstance(ended, Violation):
                 return WitnessCandidate(ended.x)
             if isinstance(ended, Unfinished):
