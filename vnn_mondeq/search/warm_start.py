@@ -1,10 +1,11 @@
 """The semidefinite path of a node entered where its parent's was left.
 
-A node's relaxation is its parent's with some upper bounds lowered. Multipliers rescaled by the
-units (`t ẑ ŝ`, `ρ ẑ²`, `ν ŝ²` as before) leave the quadratic form as it was, and neurons that the
-box decides meanwhile restrict it to a subspace; so the parent's multipliers are feasible for the
-child (only the linear parts of `ρ ẑ` and `ν ŝ` change, and the bound with them). From there Newton
-needs a few steps, where a cold start needs thirty (FC200, 143 undecided neurons).
+A node's relaxation is its parent's with some upper bounds lowered: `z (Z' - z) >= 0` in place of
+`z (Z - z) >= 0`. Multipliers rescaled so that the linear parts stay (`t ẑ ŝ`, `ρ ẑ`, `ν ŝ` as
+before) add squares to the parent's form and take nothing away, and neurons that the box decides
+meanwhile restrict it to a subspace; so the parent's multipliers are feasible for the child, with a
+bound that is no worse. From there Newton needs a few steps, where a cold start needs thirty (FC200,
+143 undecided neurons).
 """
 
 from dataclasses import dataclass
@@ -46,8 +47,8 @@ class Place:
         products, tau = self.point.multipliers.products, self.point.tau
         t, rho, nu = products.reshape(3, self.undecided.size)[:, kept]
         ratio_z, ratio_s = form.scale_z / self.scale_z[kept], form.scale_s / self.scale_s[kept]
-        rho = _lifted(rho * ratio_z * ratio_z, ratio_z, tau)
-        nu = _lifted(nu * ratio_s * ratio_s, ratio_s, tau)
+        rho = _lifted(rho * ratio_z, ratio_z, tau)
+        nu = _lifted(nu * ratio_s, ratio_s, tau)
         multipliers = Multipliers(
             self.point.multipliers.sigma,
             np.concatenate([t * ratio_z * ratio_s, rho, nu]),
