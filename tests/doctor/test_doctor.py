@@ -89,6 +89,8 @@ def test_the_table_of_packages_is_that_of_the_project():
         name, versions = re.fullmatch(r"([\w-]+)(.*)", line).groups()
         declared[name] = versions
     assert declared == packages.REQUIRED, "change vnn_mondeq/doctor/packages.py with pyproject.toml"
+    extras = set(PROJECT["optional-dependencies"]) - {"dev"}
+    assert extras == {package.extra for package in packages.OPTIONAL.values()}
     for name, package in packages.OPTIONAL.items():
         extra = PROJECT["optional-dependencies"][package.extra]
         assert any(re.match(rf"{name}\b", line) for line in extra), (name, package.extra)

@@ -17,9 +17,10 @@ from vnn_mondeq.cli.main import main
 from vnn_mondeq.errors import InputError
 from vnn_mondeq.report.compose import compose
 from vnn_mondeq.report.outcome import Ball, Group, Outcome, Run, contradictions
+from vnn_mondeq.report.plots import _cactus_lines
 from vnn_mondeq.report.published import PUBLISHED, published
 from vnn_mondeq.report.read import read_groups
-from vnn_mondeq.report.tables import number, open_table, paper_table, verdict_table
+from vnn_mondeq.report.tables import gap_table, number, open_table, paper_table, verdict_table
 from vnn_mondeq.result import Verdict
 
 pytest.importorskip("matplotlib")
@@ -33,7 +34,7 @@ CLIPPED = Ball("inf", Fraction("0.05"), True)
 @pytest.fixture(scope="module")
 def groups() -> list[Group]:
     """The committed records of the table in docs/benchmarks.md."""
-    return read_groups([RECORDS])
+    return read_groups(sorted(RECORDS.glob("*.jsonl")))
 
 
 def find(groups: list[Group], model: str, ball: Ball) -> Group:
@@ -204,7 +205,7 @@ def test_groups_that_no_paper_has_need_no_such_table(bench):
 
 def test_open_instances_are_named_with_what_is_missing(groups):
     rows = open_table(groups).rows
-    assert [(row[0], row[3]) for row in rows] == [
+    assert [(row[0], row[2]) for row in rows] == [
         ("fc200_cifar10", "image 97"),
         ("fc200_mnist", "image 24"),
     ]
@@ -212,6 +213,23 @@ def test_open_instances_are_named_with_what_is_missing(groups):
     many = Group("m", "s", "b", 1.0, (Run("i", Outcome.OPEN, 1.0),) * 60, None, {})
     assert len(open_table([many]).rows) == 50
     assert "The first 50 of 60." in open_table([many]).caption
+
+
+def test_backends_are_pooled_where_they_speak_of_the_same_instances(bench):
+    groups = read_groups([bench])
+    # a and b are decided by some backend; c and d are open, two runs failed.
+    assert gap_table(groups).rows == [["net", "6", "5", "1", "4"]]
+    left_open = open_table(groups)
+    at = left_open.headers.index("instance")
+    assert [row[at] for row in left_open.rows] == ["c", "d", HOSTILE, "e"]
+    assert list(_cactus_lines(groups)) == ["auto", "craft"]
+    assert _cactus_lines(groups) == {"auto": [1.0, 2.0], "craft": [4.0]}
+
+
+def test_lines_of_one_backend_are_told_apart_by_model_and_set(groups):
+    lines = _cactus_lines(groups)
+    assert len(lines) == len(groups)
+    assert len(lines["fc87_mnist, L∞ 0.05 clipped"]) == 99
 
 
 def test_columns_that_say_nothing_are_left_out(groups, bench):

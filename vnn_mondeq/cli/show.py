@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vnn_mondeq.cli import exit_code
 from vnn_mondeq.cli.extras import require
-from vnn_mondeq.cli.verify import parse_network, unique
+from vnn_mondeq.cli.verify import add_network, unique
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,14 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "or the folder of --serialise-assignments",
     )
     parser.add_argument("--query", required=True, metavar="QUERY.vnnlib")
-    parser.add_argument(
-        "--network",
-        action="append",
-        default=[],
-        type=parse_network,
-        metavar="NAME=MODEL.onnx",
-        help="the model file of a declared network; once for each",
-    )
+    add_network(parser)
     parser.add_argument(
         "--input",
         metavar="X.npy",

@@ -33,8 +33,8 @@ _ANSWER_SECONDS = 0.25
 answer is out and the process gone in time; a driver may count both."""
 
 
-def add_network_and_timeout(parser: argparse.ArgumentParser) -> None:
-    """The options that `verify` and `check` share."""
+def add_network(parser: argparse.ArgumentParser) -> None:
+    """The option of all commands that read a query with its models."""
     parser.add_argument(
         "--network",
         action="append",
@@ -43,6 +43,11 @@ def add_network_and_timeout(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=MODEL.onnx",
         help="the model file of a declared network; once for each",
     )
+
+
+def add_network_and_timeout(parser: argparse.ArgumentParser) -> None:
+    """The options that `verify` and `check` share."""
+    add_network(parser)
     parser.add_argument(
         "--timeout", type=parse_seconds, default=math.inf, metavar="SECONDS", help="time limit"
     )

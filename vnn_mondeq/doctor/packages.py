@@ -24,7 +24,7 @@ that was not installed there is no other place to read them from."""
 
 @final
 @dataclass(frozen=True, slots=True)
-class Optional:
+class OptionalPackage:
     """A package that some command needs. `extra`: what to install for it."""
 
     module: str
@@ -32,14 +32,15 @@ class Optional:
     extra: str
 
 
-OPTIONAL: dict[str, Optional] = {
-    "torch": Optional("torch", "training", "train"),
-    "scikit-learn": Optional("sklearn", "the digits data set", "train"),
-    "onnxscript": Optional("onnxscript", "export from PyTorch", "train"),
-    "matplotlib": Optional("matplotlib", "pictures", "plot"),
-    "jinja2": Optional("jinja2", "the HTML report", "report"),
-    "cvxpy": Optional("cvxpy", "reference semidefinite models", "sdp"),
-    "onnx2torch": Optional("onnx2torch", "ONNX to PyTorch", "onnx2torch"),
+OPTIONAL: dict[str, OptionalPackage] = {
+    "torch": OptionalPackage("torch", "training", "train"),
+    "scikit-learn": OptionalPackage("sklearn", "the digits data set", "train"),
+    "onnxscript": OptionalPackage("onnxscript", "export from PyTorch", "train"),
+    "matplotlib": OptionalPackage("matplotlib", "pictures", "plot"),
+    "jinja2": OptionalPackage("jinja2", "the HTML report", "report"),
+    "distributed": OptionalPackage("distributed", "benchmarks on a Dask cluster", "dask"),
+    "cvxpy": OptionalPackage("cvxpy", "reference semidefinite models", "sdp"),
+    "onnx2torch": OptionalPackage("onnx2torch", "ONNX to PyTorch", "onnx2torch"),
 }
 """Distribution → what it is for."""
 
@@ -97,7 +98,7 @@ def optional_packages() -> list[Finding]:
     return [_optional(name, package) for name, package in OPTIONAL.items()]
 
 
-def _optional(name: str, package: Optional) -> Finding:
+def _optional(name: str, package: OptionalPackage) -> Finding:
     if present(package.module):
         version = installed_version(name) or "of unknown version"
         return Finding(State.OK, name, f"{version} ({package.purpose})")

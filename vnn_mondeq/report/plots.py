@@ -56,16 +56,19 @@ def _plain_numbers(axis: "Axis") -> None:
     from matplotlib.ticker import LogLocator, NullFormatter
 
     low, high = axis.get_view_interval()
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 60.0 * low else (1.0,)))
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 300.0 * low else (1.0,)))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter(NullFormatter())
 
 
 def _label(group: Group, groups: Sequence[Group]) -> str:
     """As short as tells the groups apart."""
-    several = len({other.backend for other in groups}) > 1
-    backend = f", {group.backend}" if several else ""
-    return f"{group.model}, {group.subject}{backend}"
+    parts = [group.model]
+    if len({other.subject for other in groups}) > 1 or group.ball is not None:
+        parts.append(group.subject)
+    if len({other.backend for other in groups}) > 1:
+        parts.append(group.backend)
+    return ", ".join(parts)
 
 
 def gap_picture(groups: Sequence[Group]) -> Picture | None:
@@ -142,23 +145,24 @@ def _best_published(group: Group) -> int | None:
 
 
 def cactus_picture(groups: Sequence[Group]) -> Picture | None:
-    """How many instances are decided within how many seconds each."""
-    shown = [group for group in groups if _decided(group)][:_MOST_LINES]
+    """How many instances are decided within how many seconds each: a line for each backend, or for
+    each group where there is only one backend."""
+    lines = _cactus_lines(groups)
+    shown = dict(list(lines.items())[:_MOST_LINES])
     if not shown:
         return None
-    columns = 2 if max(len(_label(group, shown)) for group in shown) < _HALF else 1
+    columns = 2 if max(map(len, shown)) < _HALF else 1
 
     def fill(axes: "Axes") -> None:
         styles = cycle((colour, line) for line in _LINES for colour in _COLOURS)
-        for group, (colour, line) in zip(shown, styles, strict=False):
-            seconds = _decided(group)
+        for (label, seconds), (colour, line) in zip(shown.items(), styles, strict=False):
             axes.step(
                 *(seconds, np.arange(1, len(seconds) + 1)),
                 where="post",
                 color=colour,
                 linestyle=line,
                 linewidth=1.3,
-                label=_label(group, shown),
+                label=label,
             )
         axes.set(xscale="log", xlabel="seconds for one instance, at most", ylabel="decided")
         axes.set_ylim(bottom=0)
@@ -166,24 +170,31 @@ def cactus_picture(groups: Sequence[Group]) -> Picture | None:
         _plain_numbers(axes.xaxis)
         axes.figure.legend(loc="outside lower left", ncols=columns)
 
-    left_out = len([group for group in groups if _decided(group)]) - len(shown)
+    left_out = len(lines) - len(shown)
     note = f" {left_out} more groups are left out." if left_out else ""
-    lines = [
-        f"{_label(g, shown)}: {len(_decided(g))} decided, the slowest in {_decided(g)[-1]:.3g} s"
-        for g in shown
-    ]
+    told = [f"{name}: {len(s)} decided, the slowest in {s[-1]:.3g} s" for name, s in shown.items()]
     return Picture(
         "cactus",
         "Cactus plot: instances decided (unsat or sat) within a number of seconds each. Higher and "
         f"farther left is better.{note}",
-        f"Rising steps. {'; '.join(lines)}.",
+        f"Rising steps. {'; '.join(told)}.",
         _svg(3.0 + 0.17 * -(-len(shown) // columns), fill),
     )
 
 
+def _cactus_lines(groups: Sequence[Group]) -> dict[str, list[float]]:
+    """Label → sorted seconds of what was decided, where anything was."""
+    several = len({group.backend for group in groups}) > 1
+    lines: dict[str, list[float]] = {}
+    for group in groups:
+        label = group.backend if several else _label(group, groups)
+        lines.setdefault(label, []).extend(_decided(group))
+    return {label: sorted(seconds) for label, seconds in lines.items() if seconds}
+
+
 def _decided(group: Group) -> list[float]:
     decided = (Outcome.CERTIFIED, Outcome.FALSIFIED)
-    return sorted(r.seconds for r in group.runs if r.outcome in decided and r.seconds is not None)
+    return [r.seconds for r in group.runs if r.outcome in decided and r.seconds is not None]
 
 
 def margin_picture(groups: Sequence[Group]) -> Picture | None:
@@ -204,9 +215,10 @@ def margin_picture(groups: Sequence[Group]) -> Picture | None:
             (Outcome.CERTIFIED, BLUE, "o"),
             (Outcome.OPEN, RED, "X"),
         ):
-            chosen = np.array([p[:2] for p in points if p[2] is outcome]).reshape(-1, 2)
-            size, label = (9 if marker == "o" else 40), outcome.name.lower()
-            axes.scatter(*chosen.T, s=size, color=colour, marker=marker, linewidths=0, label=label)
+            chosen = np.array([p[:2] for p in points if p[2] is outcome])
+            style = {"s": 9 if marker == "o" else 40, "color": colour, "marker": marker}
+            if chosen.size:
+                axes.scatter(*chosen.T, **style, linewidths=0, label=outcome.name.lower())
         top = max(point[0] for point in points)
         axes.plot([0, top], [0, top], color=GREY, linewidth=0.9, label="attack = bound")
         axes.axhline(0.0, color="black", linewidth=0.6)

@@ -50,7 +50,7 @@ def verdict_table(groups: Sequence[Group]) -> Table:
         [_verdict_row(group) for group in groups],
         (False, False, False, *(True,) * 10),
     )
-    return _spare(table, same=["backend"], zero=["misclassified", "failed"])
+    return _spare(table, same=["instances are", "backend"], zero=["misclassified", "failed"])
 
 
 def _verdict_row(group: Group) -> list[str]:
@@ -86,7 +86,7 @@ def engine_table(groups: Sequence[Group]) -> Table | None:
         rows,
         (False, False, False, *(True,) * len(names)),
     )
-    return _spare(table, same=["backend"], zero=[])
+    return _spare(table, same=["instances are", "backend"], zero=[])
 
 
 def _engines(group: Group) -> dict[str, int]:
@@ -146,41 +146,63 @@ def _median(group: Group) -> float | None:
 
 
 def gap_table(groups: Sequence[Group]) -> Table:
-    """How far attack and certificate are apart in each group."""
+    """How far attack and certificate are apart, whichever backends gave them."""
+    pooled: dict[tuple[str, str], dict[str, set[Outcome]]] = {}
+    for group in groups:
+        instances = pooled.setdefault((group.model, group.subject), {})
+        for run in group.runs:
+            instances.setdefault(run.instance, set()).add(run.outcome)
     table = Table(
-        "Attack and certificate: what the attack leaves is an upper bound on the instances that "
-        "hold, and certified a lower one. Their difference is what is undecided.",
-        ("model", "instances are", "backend", "attack leaves", "certified", "gap"),
-        [_gap_row(group) for group in groups],
-        (False, False, False, True, True, True),
+        "Attack and certificate, all backends together: what no counterexample refutes is an upper "
+        "bound on the instances that hold, and what is certified a lower one. Their difference is "
+        "what is undecided.",
+        ("model", "instances are", "instances", "attack leaves", "certified", "gap"),
+        [[*names, *_gap(list(instances.values()))] for names, instances in pooled.items()],
+        (False, False, True, True, True, True),
     )
-    return _spare(table, same=["backend"], zero=[])
+    return _spare(table, same=["instances are"], zero=[])
 
 
-def _gap_row(group: Group) -> list[str]:
-    leaves, certified = group.attack_leaves(), group.count(Outcome.CERTIFIED)
-    names = (group.model, group.subject, group.backend)
-    return [*names, str(leaves), str(certified), str(leaves - certified)]
+def _gap(instances: Sequence[set[Outcome]]) -> list[str]:
+    """Of the outcomes of each instance: how many there are, what the attack leaves, what is
+    certified, and the difference."""
+    out = {Outcome.FALSIFIED, Outcome.MISCLASSIFIED}
+    leaves = sum(not outcomes & out for outcomes in instances)
+    certified = sum(Outcome.CERTIFIED in outcomes for outcomes in instances)
+    return [str(n) for n in (len(instances), leaves, certified, leaves - certified)]
 
 
 def open_table(groups: Sequence[Group], limit: int = 50) -> Table | None:
-    """The instances without a verdict and what is missing; the first `limit`."""
+    """The instances that no backend decided, with what is missing, and all failures; the first
+    `limit`."""
+    decided = {
+        (group.model, group.subject, run.instance)
+        for group in groups
+        for run in group.runs
+        if run.outcome in (Outcome.CERTIFIED, Outcome.FALSIFIED)
+    }
     found = [
         (group, run)
         for group in groups
         for run in group.runs
-        if run.outcome in (Outcome.OPEN, Outcome.FAILED)
+        if run.outcome is Outcome.FAILED
+        or (
+            run.outcome is Outcome.OPEN
+            and (group.model, group.subject, run.instance) not in decided
+        )
     ]
     if not found:
         return None
     more = f" The first {limit} of {len(found)}." if len(found) > limit else ""
-    return Table(
-        "Instances without a verdict. “attack”: the smallest score difference that was found; "
-        f"“bound”: the largest that an engine came to, not checked.{more}",
+    table = Table(
+        "Instances that no backend decided, and runs that failed. “attack”: the smallest score "
+        "difference that was found; “bound”: the largest that an engine came to, not checked."
+        f"{more}",
         ("model", "instances are", "backend", "instance", "attack", "bound", "seconds", "why"),
         [_open_row(group, run) for group, run in found[:limit]],
         (False, False, False, False, True, True, True, False),
     )
+    return _spare(table, same=["instances are", "backend"], zero=[])
 
 
 def _open_row(group: Group, run: Run) -> list[str]:
