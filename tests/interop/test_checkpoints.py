@@ -113,6 +113,7 @@ def test_matlab_weights(tmp_path):
         ("fully connected", ("bn.weight", torch.ones(3)), "has bn.weight, which nothing would"),
         ("convolution", ("mon.linear_module.h", None), "lacks mon.linear_module.h"),
         ("convolution", ("mon.linear_module.g", torch.tensor(-1.0)), "need g >= 0"),
+        ("convolution", ("mon.linear_module.U.weight", torch.ones(3, 2, 5, 5)), "only 3x3 kernels"),
         ("several convolutions", ("mon.linear_module.gn.1", None), "lacks mon.linear_module.gn.1"),
         ("several convolutions", ("mon.linear_module.g.0", torch.tensor(-1.0)), "g.0 is -1"),
         ("craft", ("linear_module.U.bias", torch.ones(7)), "linear_module.U.bias differ"),

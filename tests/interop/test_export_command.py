@@ -93,6 +93,11 @@ def test_a_checkpoint_becomes_a_model(export, tmp_path):
     assert not (tmp_path / "n.onnx").exists()
 
 
+def test_a_checkpoint_needs_its_layout(export):
+    done = export("net.pt", "m.onnx")
+    assert done.returncode == 2 and "(--layout)" in done.stderr
+
+
 @pytest.mark.parametrize("shape", ["28x", "axb", "", "-3"])
 def test_a_shape_that_is_none(export, shape):
     done = export("net.pt", "m.onnx", "--layout", "craft", f"--shape={shape}", "--monotonicity=1")

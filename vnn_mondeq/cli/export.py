@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vnn_mondeq.cli import exit_code
@@ -13,6 +14,8 @@ _FORMS = ("factored", "W")
 
 LAYOUTS = ("monotone-op-net", "craft", "semimondeq")
 """Kept equal to `vnn_mondeq.interop.layouts.LAYOUTS` by a test; importing it would load onnx."""
+
+_CHECKPOINTS = (".pt", ".pth", ".ckpt", ".mat")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -93,6 +96,11 @@ def _build(arguments: argparse.Namespace) -> "onnx.ModelProto":
         if given:
             raise InputError(
                 f"{', '.join(given)} belong to a checkpoint; name the code that wrote it "
+                f"(--layout), one of {', '.join(LAYOUTS)}"
+            )
+        if Path(arguments.weights).suffix in _CHECKPOINTS:
+            raise InputError(
+                f"{arguments.weights}: is a checkpoint by its name; name the code that wrote it "
                 f"(--layout), one of {', '.join(LAYOUTS)}"
             )
         arrays = load_arrays(arguments.weights)

@@ -29,7 +29,7 @@ COMMANDS: dict[str, str] = {
     "lipschitz": "proved Lipschitz constants of a model, everywhere or over a query's inputs",
     "robustness": "write a local robustness query",
     "show": "draw a counterexample (extra 'plot')",
-    "export": "turn an .npz file of weights into an ONNX model",
+    "export": "turn weights, as arrays or as a checkpoint, into an ONNX model",
     "train": "train a monDEQ and export it (needs the extra 'train')",
     "report": "tables and pictures of results, as HTML or Markdown (extra 'report')",
     "make-benchmark": "write a VNN-COMP benchmark of robustness instances",

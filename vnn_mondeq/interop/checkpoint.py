@@ -5,6 +5,7 @@ containers and runs no code of the file.
 """
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -33,7 +34,10 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
             "pip install 'vnn-mondeq[train]'"
         ) from error
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # About pickles that no `torch.save` has written; the error says more.
+            warnings.simplefilter("ignore", UserWarning)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     except pickle.UnpicklingError as error:
@@ -52,7 +56,10 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
         str(k) for k, v in content.items() if not isinstance(v, torch.Tensor) or v.is_complex()
     ]
     if strange:
-        raise InputError(f"{path}: holds entries that are no real tensors: {', '.join(strange)}")
+        raise InputError(
+            f"{path}: holds entries that are no real tensors: {', '.join(strange)}; save the "
+            "weights alone: torch.save(model.state_dict(), path)"
+        )
     arrays = {str(k): v.detach().to_dense().double().numpy() for k, v in content.items()}
     return _finite(path, arrays)
 

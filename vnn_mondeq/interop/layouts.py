@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal, final
 
 import numpy as np
 
-from vnn_mondeq.errors import InputError
+from vnn_mondeq.errors import InputError, ModelError
 from vnn_mondeq.interop.checkpoint import read_matlab, read_state_dict, require_keys
 from vnn_mondeq.interop.multi_conv import export_multi_conv
 from vnn_mondeq.onnx_io.export_arrays import export_arrays
@@ -86,9 +86,14 @@ def convert_checkpoint(
     """
     if layout not in LAYOUTS:
         raise InputError(f"unknown layout {layout!r}; known: {', '.join(sorted(LAYOUTS))}")
-    model = LAYOUTS[layout](str(path), settings)
-    if check:
-        prove_readable(model)
+    try:
+        model = LAYOUTS[layout](str(path), settings)
+        if check:
+            prove_readable(model)
+    except ModelError as error:
+        raise type(error)(
+            f"{path}: {error} (read as {layout}: do layout, shape and stride fit?)"
+        ) from error
     return model
 
 
@@ -165,6 +170,11 @@ def _convolution(
     names |= dict(zip(_HEAD, ("C", "c"), strict=True))
     require_keys(place, state, names)
     kernel = _rank(place, state, f"{_LAYER}U.weight", 4)
+    # Both codes derive the circular padding and the zero ring from the size of these kernels.
+    small = [f"{_LAYER}A.weight"] + ([f"{_LAYER}U.weight"] if zero_padding else [])
+    wrong = [key for key in small if _rank(place, state, key, 4).shape[2:] != (3, 3)]
+    if wrong:
+        raise InputError(f"{place}: only 3x3 kernels are known for {', '.join(wrong)}")
     height, width = settings.image(place, kernel.shape[1])
     size = [(n + 2 * zero_padding + 2 - kernel.shape[2]) // stride + 1 for n in (height, width)]
     arrays = {names[key]: value for key, value in state.items()}
