@@ -163,12 +163,13 @@ def test_bounds_of_attack_and_proof_are_read_from_the_statistics(tmp_path):
 
 
 def test_a_wrong_verdict_is_the_first_thing_that_is_said(tmp_path):
+    other = HashedFile("vnnlib/other.vnnlib", "22")
     folder = write_results(
         tmp_path / "r",
         [
             run_record("a", Verdict.SAT, expected=Verdict.UNSAT),
-            run_record("b", Verdict.SAT),
-            run_record("b", Verdict.UNSAT, backend="craft"),
+            run_record("b", Verdict.SAT, query=other),
+            run_record("b", Verdict.UNSAT, backend="craft", query=other),
             run_record("c", Verdict.UNKNOWN, expected=Verdict.SAT),
         ],
     )
@@ -179,6 +180,36 @@ def test_a_wrong_verdict_is_the_first_thing_that_is_said(tmp_path):
     ]
     first = compose(groups, "t").sections[0]
     assert (first.title, first.urgent, len(first.items)) == ("Wrong verdicts", True, 2)
+
+
+def test_a_wrong_verdict_is_seen_in_a_later_repeat_and_after_the_time_limit(tmp_path):
+    runs = [
+        run_record("a", Verdict.UNSAT),
+        run_record("a", Verdict.SAT, repeat=1),
+        run_record("b", Verdict.UNSAT, seconds=99.0, query=HashedFile("q", "22")),
+        run_record("b", Verdict.SAT, backend="craft", query=HashedFile("q", "22")),
+    ]
+    groups = read_groups([write_results(tmp_path / "r", runs)])
+    assert contradictions(groups) == [
+        "net, digits_fc16/2.0, a: unsat by auto, sat by auto",
+        "net, digits_fc16/2.0, b: unsat by auto, sat by craft",
+    ]
+    assert groups[0].runs[1].outcome is Outcome.OPEN
+
+
+def test_other_files_by_the_same_name_do_not_contradict_each_other(tmp_path):
+    """A model that was trained anew is another model; the same one in two places is the same."""
+    new = (HashedFile("onnx/net.onnx", "99", "f"),)
+    old = write_results(tmp_path / "old", [run_record("a", Verdict.UNSAT)])
+    retrained = [run_record("a", Verdict.SAT, networks=new)]
+    groups = read_groups([old, write_results(tmp_path / "new", retrained)])
+    assert contradictions(groups) == []
+    assert [group.subject for group in groups] == [
+        f"digits_fc16/2.0 ({tmp_path / 'old'})",
+        f"digits_fc16/2.0 ({tmp_path / 'new'})",
+    ]
+    moved = write_results(tmp_path / "moved", [run_record("elsewhere/a", Verdict.SAT)])
+    assert len(contradictions(read_groups([old, moved]))) == 1
 
 
 def test_a_clean_sheet_says_so_without_more_than_it_knows(groups, bench):
@@ -210,7 +241,7 @@ def test_open_instances_are_named_with_what_is_missing(groups):
         ("fc200_mnist", "image 24"),
     ]
     assert "while running search" in rows[0][-1]
-    many = Group("m", "s", "b", 1.0, (Run("i", Outcome.OPEN, 1.0),) * 60, None, {})
+    many = Group("m", "s", "b", 1.0, (Run("i", "i", Outcome.OPEN, 1.0),) * 60, None, {})
     assert len(open_table([many]).rows) == 50
     assert "The first 50 of 60." in open_table([many]).caption
 

@@ -1,6 +1,7 @@
 """`vnn-mondeq show witness`: a counterexample as a picture, whichever verifier found it."""
 
 import argparse
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -114,7 +115,9 @@ def _picture(
 
     found = api.confirm_counterexample(loaded.networks, loaded.query, after)
     confirmed = isinstance(found, Witness)
-    if confirmed:
+    if confirmed and math.isinf(found.margin):
+        verdict = f"confirmed by {found.replayed_by}: the query says nothing about outputs"
+    elif confirmed:
         verdict = (
             f"confirmed by {found.replayed_by}: a case of the query holds, by {found.margin:.4g}"
         )
@@ -172,8 +175,6 @@ def _reference(
 def _parts(
     arguments: argparse.Namespace, query: "Query", columns: "Sequence[np.ndarray]"
 ) -> "list[Part]":
-    import math
-
     from vnn_mondeq.report.witness_picture import Part
 
     parts = []
@@ -185,8 +186,6 @@ def _parts(
 
 
 def _image(arguments: argparse.Namespace, shape: tuple[int, ...]) -> "ImageShape | None":
-    import math
-
     from vnn_mondeq.errors import InputError
     from vnn_mondeq.report.image_shape import ImageShape, guess_image_shape
 
@@ -205,8 +204,6 @@ def _image(arguments: argparse.Namespace, shape: tuple[int, ...]) -> "ImageShape
 
 def _outputs(loaded: "Loaded", x: "np.ndarray") -> "np.ndarray":
     """What onnxruntime computes at `x (d,)`, flattened `(q,)`."""
-    import math
-
     import numpy as np
 
     from vnn_mondeq.onnx_io.replay import Replay

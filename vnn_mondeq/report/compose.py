@@ -56,7 +56,7 @@ def _plural(count: int, noun: str) -> str:
 
 
 def _contradictions(groups: Sequence[Group]) -> Section:
-    found = contradictions(list(groups))
+    found = contradictions(groups)
     if not found:
         sound = "No instance has both a proof and a counterexample"
         if any(run.expected is not None for group in groups for run in group.runs):

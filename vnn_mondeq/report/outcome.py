@@ -1,6 +1,6 @@
 """What a report is made from: groups of runs, whatever file they came from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
@@ -25,8 +25,12 @@ class Outcome(Enum):
 @final
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One instance under one backend.
+    """One instance under one backend, all repeats together.
 
+    - `identity`: equal for runs about the same files and the same question, whatever these are
+      called.
+    - `claimed`: what any repeat said about the instance, answers after the time limit included:
+      a wrong verdict is wrong also where it does not count.
     - `seconds`: wall clock; `None` where nothing ran.
     - `upper`: the smallest score difference that an attack found, `lower`: the largest that was
       proved; the true minimum lies between. `None` where unknown.
@@ -35,8 +39,10 @@ class Run:
     """
 
     instance: str
+    identity: str
     outcome: Outcome
     seconds: float | None
+    claimed: frozenset[Outcome] = frozenset()
     engine: str = ""
     upper: float | None = None
     lower: float | None = None
@@ -115,26 +121,29 @@ class Group:
         return len(self.runs) - sum(self.count(outcome) for outcome in out)
 
 
-def contradictions(groups: list[Group]) -> list[str]:
+DECIDED = (Outcome.CERTIFIED, Outcome.FALSIFIED)
+"""Outcomes that say something about the instance."""
+
+
+def contradictions(groups: Sequence[Group]) -> list[str]:
     """Instances with both a proof and a counterexample, and verdicts other than expected ones.
 
     Any of these means that some verdict is wrong.
     """
-    decided: dict[tuple[str, str, str], dict[Outcome, str]] = {}
+    decided: dict[str, dict[Outcome, str]] = {}
     found = []
     for group in groups:
         for run in group.runs:
-            if run.outcome not in (Outcome.CERTIFIED, Outcome.FALSIFIED):
-                continue
             place = f"{group.name}, {run.instance}"
-            if run.expected is not None and run.expected is not run.outcome:
-                found.append(
-                    f"{place}: {run.outcome.value} by {group.backend}, but the list expects "
-                    f"{run.expected.value}"
-                )
-            seen = decided.setdefault((group.model, group.subject, run.instance), {})
-            seen[run.outcome] = group.backend
-            if len(seen) == 2:
-                by = ", ".join(f"{o.value} by {b}" for o, b in seen.items())
-                found.append(f"{place}: {by}")
+            seen = decided.setdefault(run.identity, {})
+            before = len(seen)
+            for outcome in (o for o in DECIDED if o in run.claimed):
+                if run.expected not in (None, outcome):
+                    found.append(
+                        f"{place}: {outcome.value} by {group.backend}, but the list expects "
+                        f"{run.expected.value}"
+                    )
+                seen.setdefault(outcome, group.backend)
+            if before < len(seen) == len(DECIDED):
+                found.append(f"{place}: {', '.join(f'{o.value} by {b}' for o, b in seen.items())}")
     return found

@@ -8,7 +8,7 @@ import numpy as np
 
 from vnn_mondeq.report.document import Picture
 from vnn_mondeq.report.figure import BLUE, GREY, RED, STYLE, figure_bytes
-from vnn_mondeq.report.outcome import Group, Outcome
+from vnn_mondeq.report.outcome import DECIDED, Group, Outcome
 from vnn_mondeq.report.published import published
 
 if TYPE_CHECKING:
@@ -193,8 +193,7 @@ def _cactus_lines(groups: Sequence[Group]) -> dict[str, list[float]]:
 
 
 def _decided(group: Group) -> list[float]:
-    decided = (Outcome.CERTIFIED, Outcome.FALSIFIED)
-    return [r.seconds for r in group.runs if r.outcome in decided and r.seconds is not None]
+    return [r.seconds for r in group.runs if r.outcome in DECIDED and r.seconds is not None]
 
 
 def margin_picture(groups: Sequence[Group]) -> Picture | None:
@@ -285,7 +284,7 @@ def _common(
     times: dict[tuple, dict[str, float | None]] = {}
     for group in groups:
         for run in group.runs:
-            decided = run.outcome in (Outcome.CERTIFIED, Outcome.FALSIFIED)
+            decided = run.outcome in DECIDED
             key = (group.model, group.subject, run.instance)
             times.setdefault(key, {})[group.backend] = run.seconds if decided else None
     pairs = [(t[first], t[second]) for t in times.values() if first in t and second in t]

@@ -2,7 +2,9 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING
 from vnn_mondeq.bench.manifest import MANIFEST_FILE
 from vnn_mondeq.bench.records import Ending, read_results
 from vnn_mondeq.errors import InputError
-from vnn_mondeq.report.outcome import Ball, Group, Outcome, Run
+from vnn_mondeq.report.outcome import DECIDED, Ball, Group, Outcome, Run
 from vnn_mondeq.result import Reason, Verdict
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ def read_groups(paths: Sequence[Path]) -> list[Group]:
 
     **Raises** `InputError` for what is none of these, and where nothing is found.
     """
-    groups = [group for path in paths for group in _read(path)]
+    groups = _told_apart([(path, group) for start in paths for path, group in _read(start)])
     if not groups:
         raise InputError(
             f"no results in {', '.join(map(str, paths))}; give a folder that vnn-mondeq bench "
@@ -42,15 +44,27 @@ def read_groups(paths: Sequence[Path]) -> list[Group]:
     return groups
 
 
-def _read(path: Path) -> list[Group]:
+def _told_apart(found: Sequence[tuple[Path, Group]]) -> list[Group]:
+    """Groups that differ in nothing but where they were read get that into their subject."""
+    names = Counter((group.name, group.backend) for _, group in found)
+    return [
+        group
+        if names[group.name, group.backend] == 1
+        else replace(group, subject=f"{group.subject} ({path})")
+        for path, group in found
+    ]
+
+
+def _read(path: Path) -> list[tuple[Path, Group]]:
+    """Each group with the file or folder that it is from."""
     if path.is_file():
-        return [_table_group(path)]
+        return [(path, _table_group(path))]
     if not path.is_dir():
         raise InputError(f"{path}: does not exist")
     if (path / MANIFEST_FILE).is_file():
-        return _bench_groups(path)
+        return [(path, group) for group in _bench_groups(path)]
     inside = sorted(p for p in path.iterdir() if p.is_dir() or p.suffix == ".jsonl")
-    return [group for part in inside for group in _read(part)]
+    return [found for part in inside for found in _read(part)]
 
 
 def _bench_groups(folder: Path) -> list[Group]:
@@ -86,10 +100,14 @@ def _list_name(path: str) -> str:
 def _bench_run(repeats: Sequence["RunRecord"]) -> Run:
     first = min(repeats, key=lambda record: record.repeat)
     seconds = sorted(record.seconds for record in repeats)
+    files = [first.query.sha256, *(f"{file.name}={file.sha256}" for file in first.networks)]
+    verdicts = [record.verdict for record in repeats if record.decided]
     return Run(
         instance=first.instance,
+        identity=" ".join(files),
         outcome=_bench_outcome(first),
         seconds=seconds[len(seconds) // 2],
+        claimed=frozenset(_OUTCOMES[verdict.value] for verdict in verdicts),
         engine=first.engine,
         upper=_upper(first.statistics),
         lower=_lower(first.statistics, first.margin if first.verdict is Verdict.UNSAT else None),
@@ -138,7 +156,7 @@ def _table_group(path: Path) -> Group:
             subject=str(ball),
             backend=settings["backend"],
             timeout=float(settings["timeout"]),
-            runs=tuple(_table_run(line) for line in lines),
+            runs=tuple(_table_run(line, f"{head['weights_sha256']} {ball}") for line in lines),
             ball=ball,
             manifest=_table_manifest(head, path),
         )
@@ -161,11 +179,15 @@ def _json_lines(path: Path) -> list[dict]:
     return found
 
 
-def _table_run(line: Mapping) -> Run:
+def _table_run(line: Mapping, about: str) -> Run:
+    """`about`: the network and the ball, for the run's identity."""
     statistics = line.get("statistics", {})
+    outcome = _OUTCOMES[line["verdict"]]
     return Run(
         instance=f"image {line['image']}",
-        outcome=_OUTCOMES[line["verdict"]],
+        identity=f"{about} {line['image']}",
+        outcome=outcome,
+        claimed=frozenset({outcome}) & frozenset(DECIDED),
         seconds=None if "seconds" not in line else float(line["seconds"]),
         engine=line.get("engine", ""),
         upper=_upper(statistics),

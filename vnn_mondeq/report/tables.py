@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 
 from vnn_mondeq.report.document import Table
-from vnn_mondeq.report.outcome import Group, Outcome, Run
+from vnn_mondeq.report.outcome import DECIDED, Group, Outcome, Run
 from vnn_mondeq.report.published import Published, published
 
 
@@ -179,7 +179,7 @@ def open_table(groups: Sequence[Group], limit: int = 50) -> Table | None:
         (group.model, group.subject, run.instance)
         for group in groups
         for run in group.runs
-        if run.outcome in (Outcome.CERTIFIED, Outcome.FALSIFIED)
+        if run.outcome in DECIDED
     }
     found = [
         (group, run)
