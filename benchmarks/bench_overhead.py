@@ -4,9 +4,10 @@
 
 Each round runs the same instances of the digits model three times, in an order that changes from
 round to round: by hand (`vnn-mondeq verify`, one process after the other), with `bench --workers
-1`, and with `--workers 2`. Wall clock and CPU seconds (of all processes, the harness included) are
-printed for each, then medians over the rounds of the paired differences and ratios: other load on
-the machine meets the three of a round alike, and CPU seconds hardly feel it.
+1`, and with `--workers 2`; and `bench` once more on a folder that is complete, which is what a
+benchmark costs however long its list is. Wall clock and CPU seconds (of all processes, the harness
+included) are printed for each, then medians over the rounds of the paired differences and ratios:
+other load on the machine meets the parts of a round alike, and CPU seconds hardly feel it.
 """
 
 import argparse
@@ -39,6 +40,7 @@ def with_workers(count: int) -> Callable[[InstanceList, Path], None]:
 
 
 WAYS = {"by hand": by_hand, "1 worker": with_workers(1), "2 workers": with_workers(2)}
+NOTHING_LEFT = "complete"
 
 
 def _run(*arguments: object) -> None:
@@ -50,14 +52,27 @@ def _run(*arguments: object) -> None:
     )
 
 
-def measure(way: Callable[[InstanceList, Path], None], listed: InstanceList) -> tuple[float, float]:
+def measure(
+    way: Callable[[InstanceList, Path], None], listed: InstanceList, place: Path
+) -> tuple[float, float]:
     """Wall clock and CPU seconds of all instances."""
-    with tempfile.TemporaryDirectory() as place:
-        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-        way(listed, Path(place))
-        wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    way(listed, place)
+    wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return wall, cpu
+
+
+def one_round(turn: int, listed: InstanceList) -> dict[str, tuple[float, float]]:
+    names = list(WAYS)
+    taken = {}
+    for name in names[turn % 3 :] + names[: turn % 3]:
+        with tempfile.TemporaryDirectory() as folder:
+            place = Path(folder)
+            taken[name] = measure(WAYS[name], listed, place)
+            if name == "1 worker":
+                taken[NOTHING_LEFT] = measure(WAYS[name], listed, place)
+    return taken
 
 
 def main() -> None:
@@ -65,34 +80,36 @@ def main() -> None:
     parser.add_argument("--instances", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in WAYS}
-    with tempfile.TemporaryDirectory() as place:
-        listed = read_instances(write_list(Path(place), arguments.instances))
-        names = list(WAYS)
+    rounds = []
+    with tempfile.TemporaryDirectory() as folder:
+        listed = read_instances(write_list(Path(folder), arguments.instances))
         for turn in range(arguments.rounds):
-            for name in names[turn % 3 :] + names[: turn % 3]:
-                taken[name].append(measure(WAYS[name], listed))
-                wall, cpu = taken[name][-1]
-                print(
-                    f"{name:<10} {wall:7.2f} s, {cpu:6.2f} s of CPU, load {os.getloadavg()[0]:.1f}"
-                )
-    count = arguments.instances
+            rounds.append(one_round(turn, listed))
+            shown = "; ".join(
+                f"{name} {wall:.2f} s, {cpu:.2f} s of CPU"
+                for name, (wall, cpu) in rounds[-1].items()
+            )
+            print(f"load {os.getloadavg()[0]:.1f}: {shown}", flush=True)
+    report(rounds, arguments.instances)
+
+
+def report(rounds: list[dict[str, tuple[float, float]]], count: int) -> None:
     for index, clock in enumerate(("wall clock", "CPU")):
         extra = [
-            1e3 * (bench[index] - hand[index]) / count
-            for hand, bench in zip(taken["by hand"], taken["1 worker"], strict=True)
+            1e3 * (r["1 worker"][index] - r[NOTHING_LEFT][index] - r["by hand"][index]) / count
+            for r in rounds
         ]
-        print(
-            f"overhead an instance, {clock}: median {statistics.median(extra):.0f} ms "
-            f"({min(extra):.0f} to {max(extra):.0f})"
-        )
-    pairs = list(zip(taken["1 worker"], taken["2 workers"], strict=True))
+        once = [1e3 * r[NOTHING_LEFT][index] for r in rounds]
+        print(f"overhead an instance, {clock}: {_spread(extra, 0)} ms")
+        print(f"overhead a benchmark, {clock}: {_spread(once, 0)} ms")
     for index, what in enumerate(("speed-up of two workers", "CPU seconds, one by two workers")):
-        ratios = [one[index] / two[index] for one, two in pairs]
-        print(
-            f"{what}: median {statistics.median(ratios):.2f} ({min(ratios):.2f} to "
-            f"{max(ratios):.2f})"
-        )
+        ratios = [r["1 worker"][index] / r["2 workers"][index] for r in rounds]
+        print(f"{what}: {_spread(ratios, 2)}")
+
+
+def _spread(values: list[float], digits: int) -> str:
+    low, high = min(values), max(values)
+    return f"median {statistics.median(values):.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
 if __name__ == "__main__":
