@@ -114,7 +114,7 @@ def test_confirm_counterexample_moves_nothing(folder):
     inside = witness.inputs["X"].reshape(-1)
     assert isinstance(api.confirm_counterexample(model, query, inside), Witness)
     assert not isinstance(api.confirm_counterexample(model, query, inside + 1000.0), Witness)
-    with pytest.raises(InputError, match="3 inputs and the model 4"):
+    with pytest.raises(InputError, match="3 inputs and the query 4"):
         api.confirm_counterexample(model, query, inside[:3])
 
 
