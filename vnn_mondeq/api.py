@@ -79,17 +79,16 @@ def load_networks(
     from vnn_mondeq.query.norm import may_be_norm
 
     found: dict[str, LoadedModel | LoadedNorm] = {}
-    loaded: dict[tuple[Path, tuple[str, ...]], LoadedModel] = {}
+    models: dict[Path, list[str]] = {}
     for name in query.all_networks:
         path = Path(files[query.twins.get(name, name)])
         if may_be_norm(query, name) and is_norm_network(path):
             found[name] = load_norm(path)
-            continue
-        nodes = dict.fromkeys(v.node for v in query.variables if v.network == name and v.node)
-        key = path, tuple(nodes)
-        if key not in loaded:
-            loaded[key] = onnx_io.load(path, key[1])
-        found[name] = loaded[key]
+        else:
+            models.setdefault(path, []).append(name)
+    for path, names in models.items():
+        nodes = dict.fromkeys(v.node for v in query.variables if v.node and v.network in names)
+        found |= dict.fromkeys(names, onnx_io.load(path, tuple(nodes)))
     return found
 
 

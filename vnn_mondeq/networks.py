@@ -6,6 +6,7 @@ networks, whose bound has become a ball (`vnn_mondeq.query.norm`) and which are 
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
@@ -135,6 +136,30 @@ class Member:
         network = self.network.on_box(lower[self.places], upper[self.places])
         return dataclasses.replace(self, network=network)
 
+    def rows(self) -> np.ndarray:
+        """Which outputs of the system are those of the member: a model that several networks share
+        may show hidden tensors of all of them."""
+        if isinstance(self.network, LoadedNorm):
+            return np.arange(sum(len(variable.places) for variable in self.outputs))
+        starts, start = {}, 0
+        for name, shape in self.network.system.outputs.items():
+            starts[name], start = range(start, start + math.prod(shape)), start + math.prod(shape)
+        keys = [*self.network.outputs, *map(self.network.hidden_output, self._nodes())]
+        return np.concatenate([np.array(starts[key], dtype=np.intp) for key in keys])
+
+    def _nodes(self) -> list[str]:
+        return [variable.node for variable in self.outputs if variable.kind == "hidden"]
+
+    def values(self, found: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """The member's tensors among those that its session computes, one for each variable."""
+        if isinstance(self.network, LoadedNorm):
+            return list(found.values())
+        values = [found[name] for name in self.network.outputs]
+        if len(values) != sum(variable.kind == "output" for variable in self.outputs):
+            # VNN-LIB 1.0 numbers the elements of all outputs in one go.
+            values = [np.concatenate([value.reshape(-1) for value in values])]
+        return values + [found[self.network.hidden_output(node)] for node in self._nodes()]
+
     def system(self) -> ImplicitSystem:
         """The model's system; of a norm network one that says nothing, since its bound is a set."""
         if not isinstance(self.network, LoadedNorm):
@@ -157,6 +182,7 @@ def _system(query: Query, members: Sequence[Member]) -> ImplicitSystem:
         [member.places for member in members],
         query.input_count,
         {v.name: v.shape for member in members for v in member.outputs},
+        [member.rows() for member in members],
     )
 
 
@@ -184,10 +210,7 @@ class JointReplay:
                 stop = start + int(np.prod(shape, dtype=np.int64))
                 own[name] = point[member.places[start:stop]].reshape(shape)
                 start = stop
-            values = list(session.run(own).values())
-            if len(values) != len(member.outputs):
-                # VNN-LIB 1.0 numbers the elements of all outputs in one go.
-                values = [np.concatenate([value.reshape(-1) for value in values])]
+            values = member.values(session.run(own))
             for variable, value in zip(member.outputs, values, strict=True):
                 found[variable.name] = np.asarray(value).reshape(variable.shape)
         return found

@@ -79,6 +79,10 @@ class LoadedModel:
     def dtype(self) -> np.dtype:
         return np.dtype(self.element_type)
 
+    def hidden_output(self, name: str) -> str:
+        """What a hidden tensor is called among the outputs of `system` and of a session."""
+        return hidden_key(name)
+
     def open_runtime(self) -> Replay | ShowingReplay:
         """A session that computes what `system` does. **Raises** `ModelError`."""
         if not self.hidden:

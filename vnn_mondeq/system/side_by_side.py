@@ -22,6 +22,7 @@ def side_by_side(
     positions: Sequence[np.ndarray],
     input_size: int,
     outputs: Mapping[str, tuple[int, ...]],
+    rows: Sequence[np.ndarray] | None = None,
 ) -> ImplicitSystem:
     """The whole of some systems.
 
@@ -31,6 +32,7 @@ def side_by_side(
       whole; several may stand at one place. Auxiliary inputs come behind those of all files.
     - `input_size`: how many inputs of files there are.
     - `outputs`: names and shapes of all outputs, one system's after the other's.
+    - `rows`: for each system, which of its output rows it contributes; all by default.
 
     A system that occurs twice at the same positions computes the same numbers twice: it is taken
     once, and its outputs are repeated.
@@ -60,7 +62,12 @@ def side_by_side(
     ]
     return ImplicitSystem(
         preactivation=_stacked([layers for layers, _ in maps]),
-        output=_stacked([maps[k][1] for k in occurrences]),
+        output=_stacked(
+            [
+                maps[k][1] if rows is None else _rows_of(maps[k][1], rows[index])
+                for index, k in enumerate(occurrences)
+            ]
+        ),
         blocks=tuple(
             _moved(block, int(starts[k]), k)
             for k, part in enumerate(parts)
@@ -74,6 +81,15 @@ def side_by_side(
         outputs=outputs,
         auxiliary_lower=np.concatenate([part.auxiliary_lower for part in parts]),
         auxiliary_upper=np.concatenate([part.auxiliary_upper for part in parts]),
+    )
+
+
+def _rows_of(affine: AffineMap, rows: np.ndarray) -> AffineMap:
+    radius, runtime = affine.radius, affine.runtime
+    return AffineMap(
+        affine.coefficients.take(rows),
+        None if radius is None else radius.take(rows),
+        None if runtime is None else runtime.take(rows),
     )
 
 
