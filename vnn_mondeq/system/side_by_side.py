@@ -37,15 +37,7 @@ def side_by_side(
     A system that occurs twice at the same positions computes the same numbers twice: it is taken
     once, and its outputs are repeated.
     """
-    distinct: dict[tuple[int, bytes], int] = {}
-    chosen: list[int] = []
-    occurrences = []
-    for index, (system, places) in enumerate(zip(systems, positions, strict=True)):
-        key = (id(system), np.asarray(places, dtype=np.intp).tobytes())
-        if key not in distinct:
-            distinct[key] = len(chosen)
-            chosen.append(index)
-        occurrences.append(distinct[key])
+    chosen, occurrences = _distinct(systems, positions)
     parts = [systems[index] for index in chosen]
     starts = np.cumsum([0, *(part.neurons for part in parts)])
     behind = input_size + np.cumsum([0, *(part.auxiliary_size for part in parts)])
@@ -82,6 +74,22 @@ def side_by_side(
         auxiliary_lower=np.concatenate([part.auxiliary_lower for part in parts]),
         auxiliary_upper=np.concatenate([part.auxiliary_upper for part in parts]),
     )
+
+
+def _distinct(
+    systems: Sequence[ImplicitSystem], positions: Sequence[np.ndarray]
+) -> tuple[list[int], list[int]]:
+    """The systems to be taken, each once, and for every system which of them it is."""
+    distinct: dict[tuple[int, bytes], int] = {}
+    chosen: list[int] = []
+    occurrences = []
+    for index, (system, places) in enumerate(zip(systems, positions, strict=True)):
+        key = (id(system), np.asarray(places, dtype=np.intp).tobytes())
+        if key not in distinct:
+            distinct[key] = len(chosen)
+            chosen.append(index)
+        occurrences.append(distinct[key])
+    return chosen, occurrences
 
 
 def _rows_of(affine: AffineMap, rows: np.ndarray) -> AffineMap:
