@@ -17,7 +17,7 @@ import numpy as np
 from vnn_mondeq.deadline import Deadline
 from vnn_mondeq.errors import DeadlineExceeded
 from vnn_mondeq.gate import Gate, NothingToRefute, Rejection
-from vnn_mondeq.problem import Problem
+from vnn_mondeq.problem import Obligation, Problem
 from vnn_mondeq.progress import AbstractObserver, NullObserver
 from vnn_mondeq.result import (
     AbstractCertificate,
@@ -42,6 +42,12 @@ RESERVE_SECONDS = 2.0
 
 UNLIMITED_ATTACK_SECONDS = 30.0
 """The last attack's limit where the whole run has none."""
+
+_GUESSES = (-1.0, 1.0)
+"""Between which numbers an input without bounds is guessed."""
+
+_CORNERS = 8
+"""How many corners of the input set are guessed."""
 
 
 @final
@@ -252,9 +258,14 @@ def _without_engines(problem: Problem, gate: Gate, deadline: Deadline, log: _Log
         if unbounded.size:
             shown = ", ".join(f"X[{i}]" for i in unbounded[:5])
             more = "" if unbounded.size <= 5 else f" and {unbounded.size - 5} more"
-            return Result(Verdict.UNKNOWN, Reason.UNBOUNDED_INPUT, f"flattened {shown}{more}")
+            open_ended = Result(Verdict.UNKNOWN, Reason.UNBOUNDED_INPUT, f"flattened {shown}{more}")
+            return _guessed(problem, gate, log) or open_ended
     if not np.all(np.isfinite(problem.system.auxiliary_upper)):
         return _attack_alone(problem, gate, deadline, log)
+    if problem.system.auxiliary_size:
+        guess = _guessed(problem, gate, log)
+        if guess is not None:
+            return guess
     for obligation in problem.obligations:
         if all(obligation.cases):
             continue
@@ -273,6 +284,39 @@ def _attack_alone(problem: Problem, gate: Gate, deadline: Deadline, log: _Log) -
     outcome = _engine_turn(attack, problem, _before_reserve(deadline), NullObserver())
     result = _through_gate(gate, "attack", outcome, deadline, log)
     return result or Result(Verdict.UNKNOWN, Reason.UNBOUNDED_TENSOR, statistics=log.statistics)
+
+
+def _guessed(problem: Problem, gate: Gate, log: _Log) -> Result | None:
+    """A counterexample among a few points, at the price of a replay for each.
+
+    Without bounds engines have no place to begin, yet inputs that do not matter are often left
+    without; and what an attack finds in a relaxation is rarely what the network itself does.
+    """
+    for obligation in problem.obligations:
+        for point in obligation.inputs.project(_few_points(problem, obligation)):
+            found = gate.confirm_witness(point)
+            if isinstance(found, Witness):
+                return Result(Verdict.SAT, witness=found, engine="guess", statistics=log.statistics)
+    return None
+
+
+def _few_points(problem: Problem, obligation: Obligation) -> np.ndarray:
+    """The middle `(1, d)` and some corners of the input set's box; see `_GUESSES` for inputs
+    without bounds. Auxiliary inputs stay at zero: they are no inputs of the file."""
+    lower, upper = obligation.inputs.bounds()
+    own = problem.system.file_input_size
+    bounded = np.isfinite(lower) & np.isfinite(upper)
+    with np.errstate(invalid="ignore"):
+        middle = np.where(bounded, 0.5 * lower + 0.5 * upper, 0.0)[None]
+    low, high = _GUESSES
+    ends = np.where(bounded, lower, low), np.where(bounded, upper, high)
+    if 2**own <= _CORNERS:
+        sides = np.arange(2**own)[:, None] >> np.arange(own) & 1 == 1
+    else:
+        sides = np.random.default_rng(0).random((_CORNERS, own)) < 0.5
+    corners = np.zeros((sides.shape[0], lower.size))
+    corners[:, :own] = np.where(sides, ends[1][:own], ends[0][:own])
+    return np.concatenate([middle, corners])
 
 
 def _engine_turn(

@@ -22,7 +22,7 @@ pytest.importorskip("vnntest", reason="vnnlib-satisfactory is a dev dependency")
 SECONDS = 20.0
 """Time limit for a test in this process: far from the backstop, which would end pytest."""
 
-CATEGORIES = ("network_single", "div")
+CATEGORIES = ("network_single", "gemm")
 """Run as users run them. A category is one process for the suite and one for each of its tests."""
 
 

@@ -188,10 +188,18 @@ def test_a_case_without_constraints_is_sat_at_any_point():
     assert 0.25 <= result.witness.inputs["X"][0] <= 1.0
 
 
-def test_an_unbounded_input_is_named():
+def test_an_unbounded_input_is_guessed():
     half = Box.from_fractions([Fraction(0)], [None])
     engine = Engine(_nothing())
     result = _decide([engine], cases=[(half, [constraint({0: -1.0}, 0.5)])])
+    assert (result.verdict, result.engine) == (Verdict.SAT, "guess")
+    assert not engine.asked
+
+
+def test_an_unbounded_input_is_named():
+    half = Box.from_fractions([Fraction(0)], [None])
+    engine = Engine(_nothing())
+    result = _decide([engine], cases=[(half, [constraint({0: -1.0}, 50.0)])])
     assert (result.verdict, result.reason) == (Verdict.UNKNOWN, Reason.UNBOUNDED_INPUT)
     assert "X[0]" in result.detail
     assert not engine.asked

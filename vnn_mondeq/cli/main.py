@@ -7,7 +7,6 @@ import what is heavy inside `run`, so that `--name`, `--version` and `supports` 
 import argparse
 import os
 import sys
-import time
 from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
@@ -15,6 +14,7 @@ from types import ModuleType
 from vnn_mondeq import __version__
 from vnn_mondeq.cli import exit_code
 from vnn_mondeq.cli.console import open_standard_streams
+from vnn_mondeq.cli.process_start import process_start
 from vnn_mondeq.cli.threads import set_thread_count
 from vnn_mondeq.errors import OutputError, VnnMondeqError
 
@@ -91,7 +91,7 @@ def _positive(text: str) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; the exit codes are in `vnn_mondeq.cli.exit_code`."""
-    started = time.monotonic()
+    started = process_start()
     open_standard_streams()
     defaults = argparse.Namespace(verbose=0, quiet=False, threads=None, started=started)
     arguments = build_parser().parse_args(argv, namespace=defaults)

@@ -74,9 +74,13 @@ def relaxed(curve: Curve, form: Form, name: str, builder: Builder) -> Form:
     with np.errstate(all="ignore"):
         middle, error = _interpolated(curve, flat, ends, name, builder)
         low, high = curve.hull(*ends)
+        at_ends = curve.value(ends[0]), curve.value(ends[1])
+        # An extremum inside: no knot has to lie there, and a query may well ask for it.
+        turned = low < np.minimum(*at_ends), high > np.maximum(*at_ends)
     slip = (VALUE_ERROR + RUNTIME_UNITS * form.unit) * SAFETY
     low, high = low - slip * (1.0 + np.abs(low)), high + slip * (1.0 + np.abs(high))
-    inner = within_hull(plus(middle, builder.noise(error, flat)), error, low, high, name, builder)
+    whole = plus(middle, builder.noise(error, flat))
+    inner = within_hull(whole, error, low, high, name, builder, turned)
     place = np.full(form.size, -1)
     place[known] = np.arange(known.size)
     outside = builder.noise(np.where(place < 0, np.inf, 0.0), form)
@@ -84,16 +88,25 @@ def relaxed(curve: Curve, form: Form, name: str, builder: Builder) -> Form:
 
 
 def within_hull(
-    form: Form, error: np.ndarray, low: np.ndarray, high: np.ndarray, name: str, builder: Builder
+    form: Form,
+    error: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    name: str,
+    builder: Builder,
+    always: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Form:
     """The same tensor, of which `low <= t <= high` is known, cut off at these bounds.
+
+    - `always`: entries to cut off at the lower and at the upper bound even if the error is small.
 
     That changes nothing for the values that it can take, and much for the others that a relaxation
     with a large error allows.
     """
     loose = np.isfinite(error) & (error > HULL_SHARE * (high - low))
-    for bound, sign, side in ((low, 1.0, "low"), (high, -1.0, "high")):
-        chosen = np.flatnonzero(loose & np.isfinite(bound))
+    at_low, at_high = (loose, loose) if always is None else (loose | side for side in always)
+    for bound, sign, side, cut in ((low, 1.0, "low", at_low), (high, -1.0, "high", at_high)):
+        chosen = np.flatnonzero(cut & np.isfinite(bound))
         if not chosen.size:
             continue
         edge = constant(bound[chosen], form.unit)
