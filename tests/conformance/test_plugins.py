@@ -145,14 +145,26 @@ def test_one_verdict_in_both_streams_read_as_one(name, options, executable, plac
     assert done.returncode == (2 if name == "missing" else 0)
 
 
+def opened_when_read(pipe: Path) -> int:
+    """The writing end of a pipe, once somebody waits at the other end."""
+    limit = time.monotonic() + 60.0
+    while True:
+        try:
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            assert time.monotonic() < limit
+            time.sleep(0.05)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_signals_end_it_at_once(number, executable, place, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     command = [executable, "verify", tmp_path / "pipe", "--network", place / "model.onnx"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    time.sleep(0.8)
+    writer = opened_when_read(tmp_path / "pipe")
     process.send_signal(number)
     out, err = process.communicate(timeout=10)
+    os.close(writer)
     assert process.returncode == (130 if number == signal.SIGINT else -number)
     assert out == b""
     assert b"Traceback" not in err
