@@ -71,24 +71,40 @@ def test_another_manifest_is_refused_with_what_differs(tmp_path, manifest):
 def test_on_a_cluster_the_machine_of_the_driver_may_change(tmp_path, manifest):
     remote = dataclasses.replace(manifest.settings, scheduler="dask")
     manifest = dataclasses.replace(manifest, settings=remote)
-    fill(tmp_path, manifest, [])
+    fill(tmp_path, manifest, records(manifest))
     machine = dataclasses.replace(manifest.machine, cores=64)
     fill(tmp_path, dataclasses.replace(manifest, machine=machine), [])
 
 
-def test_records_of_another_manifest_are_refused(tmp_path, manifest):
+def test_while_nothing_is_recorded_options_may_change(tmp_path, manifest):
+    """A first call may have failed because of what the second one has changed."""
     fill(tmp_path, manifest, [])
-    later = dataclasses.replace(manifest, created="later")
+    settings = dataclasses.replace(manifest.settings, timeout=3.0)
+    changed = dataclasses.replace(manifest, settings=settings)
+    fill(tmp_path, changed, records(changed))
+    assert read_manifest(tmp_path) == changed
+
+
+def test_a_kill_before_the_manifest_is_no_matter(tmp_path, manifest):
     (tmp_path / RUNS_FILE).touch()
-    with open_journal(tmp_path, later) as journal:
-        assert journal.manifest == manifest, "the manifest on the disk stays"
-        journal.append(run_record("i", manifest=later.identifier))
-    with pytest.raises(InputError, match="belongs to another manifest"):
+    fill(tmp_path, manifest, records(manifest))
+    assert len(read_results(tmp_path).runs) == 3
+
+
+def test_records_of_another_manifest_are_refused(tmp_path, manifest):
+    fill(tmp_path, manifest, [*records(manifest), run_record("foreign", manifest="abc")])
+    with pytest.raises(InputError, match="foreign belongs to another manifest"):
         fill(tmp_path, manifest, [])
 
 
+def test_a_resumed_run_keeps_the_first_manifest(tmp_path, manifest):
+    fill(tmp_path, manifest, records(manifest))
+    with open_journal(tmp_path, dataclasses.replace(manifest, created="later")) as journal:
+        assert journal.manifest == manifest
+
+
 def test_runs_without_a_manifest_are_refused(tmp_path, manifest):
-    fill(tmp_path, manifest, [])
+    fill(tmp_path, manifest, records(manifest))
     (tmp_path / MANIFEST_FILE).unlink()
     with pytest.raises(InputError, match="no manifest"):
         fill(tmp_path, manifest, [])

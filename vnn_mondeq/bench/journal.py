@@ -68,15 +68,15 @@ def open_journal(folder: Path, manifest: Manifest) -> Iterator[Journal]:
     **Raises** `InputError` where another process holds it, where its manifest differs, or where it
     is damaged; `OutputError` where it cannot be written.
     """
+    path = folder / RUNS_FILE
     with _Lock.of(folder):
-        known = _agreed_manifest(folder, manifest)
-        path = folder / RUNS_FILE
         try:
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         except OSError as error:
             raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
         try:
             data = _cut_to_whole_lines(file)
+            known = _agreed_manifest(folder, manifest, is_empty=not data)
             recorded = decode_runs(data, str(path))
             foreign = [run for run in recorded if run.manifest != known.identifier]
             if foreign:
@@ -101,14 +101,17 @@ def _cut_to_whole_lines(file: int) -> bytes:
     return whole
 
 
-def _agreed_manifest(folder: Path, manifest: Manifest) -> Manifest:
+def _agreed_manifest(folder: Path, manifest: Manifest, is_empty: bool) -> Manifest:
+    """The manifest on the disk, if it agrees; the given one, written, where nothing is recorded
+    yet: a first call may have failed because of what the second has changed."""
     for left in folder.glob(f".{MANIFEST_FILE}.*"):  # of a run killed while it wrote
         left.unlink(missing_ok=True)
-    if not (folder / MANIFEST_FILE).exists():
-        if (folder / RUNS_FILE).exists():
-            raise InputError(f"{folder}: has {RUNS_FILE} but no {MANIFEST_FILE}; use a new folder")
+    if is_empty:
         write_manifest(folder, manifest)
         _sync(folder / MANIFEST_FILE)
+        return manifest
+    if not (folder / MANIFEST_FILE).exists():
+        raise InputError(f"{folder}: has {RUNS_FILE} but no {MANIFEST_FILE}; use a new folder")
     known = read_manifest(folder)
     changed = differences(known, manifest)
     if changed:
