@@ -1,29 +1,32 @@
 """`vnn-mondeq export` on checkpoints, and on weights that no proof admits."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from vnn_mondeq.cli.main import main
+
+
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
 
 
 @pytest.fixture
-def export(tmp_path):
-    """Runs `vnn-mondeq export ARGUMENTS...` in `tmp_path`."""
+def export(tmp_path, monkeypatch, capsys):
+    """Runs `vnn-mondeq export ARGUMENTS...` in `tmp_path`; in this process: torch loads slowly."""
+    monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: object) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            [sys.executable, "-m", "vnn_mondeq", "export", *map(str, arguments)],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+    def run(*arguments: object) -> Done:
+        try:
+            code = main(["export", *map(str, arguments)])
+        except SystemExit as stopped:
+            code = stopped.code
+        said = capsys.readouterr()
+        return Done(code, said.out, said.err)
 
     return run
 
