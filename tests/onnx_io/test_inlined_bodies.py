@@ -95,6 +95,17 @@ def _mutations(graph: onnx.GraphProto):
     yield lambda: setattr(relu, "op_type", "Abs")
 
 
+def test_an_omitted_input_is_not_taken_for_the_bodys(convolutional_arrays):
+    """Without its steps a `Slice` does not flip the kernel."""
+    model = export_arrays(convolutional_arrays(), image_size=(10, 10))
+    inlined = inliner.inline_local_functions(model)
+    flip = next(n for n in inlined.graph.node if n.op_type == "Slice" and len(n.input) == 5)
+    flip.input[4] = ""
+    onnx.checker.check_model(inlined)
+    with pytest.raises(UnsupportedModelError):
+        compile_model(inlined)
+
+
 @pytest.mark.parametrize("which", range(5))
 def test_a_changed_body_is_not_taken_for_ours(dense_arrays, which):
     inlined = inliner.inline_local_functions(export_arrays(dense_arrays()))

@@ -183,6 +183,21 @@ def test_several_steps_in_a_body_are_one_layer():
     assert np.array_equal(one.W, three.W) and np.array_equal(one.U, three.U)
 
 
+TWICE = (
+    *("w0 = MatMul(z, Wt)", "a0 = Add(w0, u)", "r0 = Relu(a0)", "p0 = Mul(r0, mask)"),
+    *("w1 = MatMul(p0, Wt)", "a1 = Add(w1, u)", "r1 = Relu(a1)", "z_new = Mul(r1, mask)"),
+)
+
+
+def test_a_mask_between_the_steps_counts():
+    case = LoopCase(body=TWICE, tail=(), extra=SMALL | MASK, trips=5)
+    difference, bound = compared(loop_model(case), np.float32, UNITS["float32"])
+    assert np.all(difference <= bound)
+    leaking = tuple(line.replace("MatMul(p0", "MatMul(r0") for line in TWICE)
+    with pytest.raises(UnsupportedModelError, match="not those before"):
+        compile_model(loop_model(dataclasses.replace(case, body=leaking)))
+
+
 def test_masked_neurons_drop_out():
     assert compile_model(loop_model(CASES["masked"])).system.neurons == 3
 

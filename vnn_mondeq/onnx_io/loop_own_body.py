@@ -61,8 +61,10 @@ class _Match:
     settings: dict[str, float | int] = field(default_factory=dict)
 
     def tensor(self, wanted: str, found: str) -> bool:
-        if wanted in self.bound or not wanted or not found:
-            return self.bound.get(wanted, "") == found
+        if not wanted or not found:
+            return wanted == found
+        if wanted in self.bound:
+            return self.bound[wanted] == found
         if wanted in self.free:
             self.bound[wanted] = found
             return True

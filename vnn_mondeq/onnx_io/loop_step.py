@@ -177,7 +177,15 @@ class BodyReader:
         else:
             fits = fits and np.all((push == 0.0) | (push == 1.0)) and not np.any(push_error)
         self._require(bool(fits), "ends with neither a mask nor damping")
-        kept = np.flatnonzero(push)
+        kept, masked = np.flatnonzero(push), np.flatnonzero(push == 0.0)
+        # The state is zero where it is masked, what one stage hands to the next only if it says so.
+        leak = any(
+            terms[self.source][:, masked].count_nonzero()
+            for stage in stages[1:]
+            for terms in (stage.value, stage.radius, stage.runtime)
+            if self.source in terms
+        )
+        self._require(not leak, "masks its last ReLU but not those before")
         argument = _merged(stages, kept, self.source, self._require)
         closing = _renamed(closing, last, self.source + 1)
         return LoopStep(self.source, count, argument, keep, push, keep_error, push_error, closing)
