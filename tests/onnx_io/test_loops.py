@@ -283,6 +283,15 @@ def test_what_is_not_understood_is_refused_by_name(name):
     assert "the_loop" in str(caught.value)
 
 
+def test_the_exact_fixpoint_is_not_the_exact_loop():
+    """Not even where the loop is so long that the bound on their distance vanishes."""
+    from vnn_mondeq.system.exact import exact_outputs
+
+    case = dataclasses.replace(CASES["not damped"], trips=10**6, dtype=np.float64)
+    system = compile_model(loop_model(case)).system
+    assert exact_outputs(system, np.zeros(4)) is None
+
+
 def test_a_first_condition_that_is_false_is_refused():
     model = loop_model(LoopCase())
     for tensor in model.graph.initializer:

@@ -24,8 +24,10 @@ MAX_WEIGHTS = 500_000
 def exact_outputs(system: ImplicitSystem, x: np.ndarray) -> list[Fraction] | None:
     """The outputs at floats `x (d,)` that the file defines; `None` where that is not found out.
 
-    Only where the stored weights are the file's own (no `radius`).
+    Only where the stored weights are the file's own (no `radius`), and the file means the fixpoint.
     """
+    if any(block.plain_loop for block in system.blocks):
+        return None
     if system.preactivation.radius is not None or system.output.radius is not None:
         return None
     if system.W.size + system.U.size + system.output.coefficients.on_x.size > MAX_WEIGHTS:
