@@ -113,6 +113,12 @@ def _semidefinite(boxes: "InductiveBox") -> AbstractEngine:
     return StrengthenedShor(boxes)
 
 
+def _with_pairs(boxes: "InductiveBox") -> AbstractEngine:
+    from vnn_mondeq.sdp.engine import PairSettings, StrengthenedShor
+
+    return StrengthenedShor(boxes, pairs=PairSettings())
+
+
 def _lipschitz(boxes: "InductiveBox") -> AbstractEngine:
     from vnn_mondeq.sdp.lipschitz_engine import LipschitzEngine
 
@@ -160,6 +166,7 @@ BACKENDS: Mapping[str, tuple[Stage, ...]] = MappingProxyType(
         ),
         "inductive": (Stage(_inductive_box_with_programs),),
         "sdp": (Stage(_semidefinite),),
+        "pairs": (Stage(_with_pairs),),  # `auto` does without: branching is quicker
         "lipschitz": (Stage(_lipschitz),),
         "search": (Stage(_search),),
         "split": (Stage(_input_search, share=0.6),),

@@ -5,8 +5,9 @@ import dataclasses
 import laws
 import numpy as np
 import pytest
+from drawn_duals import BOX, CENTRAL_DIFFERENCE, drawn_dual, drawn_multipliers, one_row
 from oracle import LinearOracle
-from strategies import constraint, query_of, raw_system
+from strategies import raw_system
 from tolerances import ORACLE_RELATIVE
 
 from vnn_mondeq.bounds.check import Rejection
@@ -22,35 +23,7 @@ from vnn_mondeq.sdp.certificate import ShorCertificate, ShorRefutation
 from vnn_mondeq.sdp.check import check_shor
 from vnn_mondeq.sdp.engine import StrengthenedShor
 from vnn_mondeq.sdp.phases import scaled_form
-from vnn_mondeq.sdp.set_constraints import SetConstraints
 from vnn_mondeq.sdp.shor import Multipliers, ShorDual
-from vnn_mondeq.statement import build_problem
-
-CENTRAL_DIFFERENCE = 1e-6
-"""Step of the finite differences, in logarithms; errors are then about 1e-9 relative."""
-
-BOX = Box.from_floats(np.array([-0.5, -0.25]), np.array([0.5, 0.75]))
-
-
-def drawn_dual(seed: int, k: int = 4, n: int = 5, m: int = 0) -> ShorDual:
-    rng = np.random.default_rng([81, seed])
-    skew = rng.normal(size=(k, k))
-    A = 2.0 * np.eye(k) + skew - skew.T
-    data = (A, rng.normal(size=(k, n)), rng.normal(size=k), rng.normal(size=k), rng.normal(size=n))
-    curve = rng.random((m, n)) * (np.arange(m) % 2 == 0)[:, None]
-    positions = np.arange(m)
-    beyond = SetConstraints(rng.random(m), rng.normal(size=(m, n)), curve, positions, np.ones(m), m)
-    return ShorDual(*data, beyond)
-
-
-def drawn_multipliers(seed: int, dual: ShorDual) -> Multipliers:
-    rng = np.random.default_rng([82, seed])
-    k, n = dual.B.shape
-    return Multipliers(
-        np.exp(0.3 * rng.normal(size=n)),
-        np.exp(0.1 * rng.normal(size=3 * k)),
-        np.exp(0.3 * rng.normal(size=dual.count)),
-    )
 
 
 @pytest.mark.parametrize("m", (0, 2))
@@ -94,11 +67,6 @@ def test_evaluation_outside_the_feasible_set_is_none():
     k, n = dual.B.shape
     crossed = np.concatenate([np.full(k, 100.0), np.full(2 * k, 1e-3)])  # t² > 4 ρ ν
     assert dual.evaluate(Multipliers(np.ones(n), crossed), 1.0) is None
-
-
-def one_row(raw, offset: float):
-    query = query_of([(BOX, [constraint({0: 1.0}, offset)])], raw.d, raw.q)
-    return build_problem(raw.build(), query, "float64")
 
 
 @pytest.mark.parametrize("kind", ("plain", "strongly", "feed_forward", "mixed", "rotating"))

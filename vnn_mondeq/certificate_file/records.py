@@ -42,6 +42,7 @@ def record_types() -> Mapping[type, tuple[str, ...]]:
         craft.ObligationTrace: (),
         craft.CraftCertificate: (),
         shor.ShorRefutation: (),
+        shor.PairRefutation: ("left", "right"),
         shor.ShorProof: (),
         shor.ShorCertificate: (),
         lipschitz.LipschitzRefutation: (),

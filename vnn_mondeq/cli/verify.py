@@ -19,6 +19,7 @@ BACKENDS = (
     "auto",
     "inductive",
     "sdp",
+    "pairs",
     "lipschitz",
     "search",
     "split",

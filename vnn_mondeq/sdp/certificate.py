@@ -32,6 +32,26 @@ class ShorRefutation:
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
+class PairRefutation:
+    """The same with products of two neurons (`pairs.py`).
+
+    - `plain`: all other multipliers.
+    - `left`, `right`: `(P,)` integers, the atoms of each product: of the `k` undecided neurons
+      `ẑ_i` is number `i`, `ŝ_i` number `k + i`, `1 - ẑ_i - ŝ_i` number `2 k + i`.
+    - `prices`: `(P,)`, the multipliers.
+    """
+
+    plain: ShorRefutation
+    left: np.ndarray
+    right: np.ndarray
+    prices: np.ndarray
+
+
+AnyRefutation = Refutation | ShorRefutation | PairRefutation
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
 class ShorProof:
     """For one obligation: a box with its proof, and one refutation for each case.
 
@@ -39,7 +59,7 @@ class ShorProof:
     """
 
     box: ObligationProof
-    refutations: tuple[Refutation | ShorRefutation, ...]
+    refutations: tuple[AnyRefutation, ...]
 
 
 @final
@@ -51,7 +71,7 @@ class ShorCertificate(AbstractCertificate):
 
     def summary(self) -> str:
         kinds = [type(r) for proof in self.proofs for r in proof.refutations]
-        shor = kinds.count(ShorRefutation)
+        shor = kinds.count(ShorRefutation) + kinds.count(PairRefutation)
         return (
             f"{len(self.proofs)} inductive boxes; {shor} cases refuted by semidefinite "
             f"multipliers, {len(kinds) - shor} by linear ones"

@@ -39,7 +39,14 @@ from vnn_mondeq.definite import cholesky_defect
 from vnn_mondeq.problem import Obligation, Problem
 from vnn_mondeq.rounding import SAFETY, UNDERFLOW, are_float64, gamma, norm_up
 from vnn_mondeq.sdp.beyond_check import BeyondTerms, beyond_terms
-from vnn_mondeq.sdp.certificate import ShorCertificate, ShorProof, ShorRefutation
+from vnn_mondeq.sdp.certificate import (
+    AnyRefutation,
+    PairRefutation,
+    ShorCertificate,
+    ShorProof,
+    ShorRefutation,
+)
+from vnn_mondeq.sdp.pair_check import PairTerms, pair_terms, pairs_fault
 from vnn_mondeq.system.implicit import ImplicitSystem
 
 
@@ -83,9 +90,7 @@ class CaseJudge:
     box: CheckedBox
     reduced: "_Reduced | None" = None
 
-    def margin(
-        self, case: tuple[int, ...], refutation: Refutation | ShorRefutation
-    ) -> float | Rejection:
+    def margin(self, case: tuple[int, ...], refutation: AnyRefutation) -> float | Rejection:
         """The proved margin of the case, positive, or why there is none."""
         if isinstance(refutation, Refutation):
             margin = refutation_margin(self.system, self.obligation, self.box, case, refutation)
@@ -95,13 +100,17 @@ class CaseJudge:
             return margin
         return Rejection(f"a case is not refuted: its margin is {margin:.3g}")  # NaN as well
 
-    def _semidefinite(self, case: tuple[int, ...], refutation: ShorRefutation) -> float | Rejection:
-        fault = weights_fault(case, refutation.weights)
+    def _semidefinite(
+        self, case: tuple[int, ...], refutation: ShorRefutation | PairRefutation
+    ) -> float | Rejection:
+        pairs = refutation if isinstance(refutation, PairRefutation) else None
+        plain = refutation if pairs is None else pairs.plain
+        fault = weights_fault(case, plain.weights)
         if fault is not None:
             return Rejection(fault)
         if self.reduced is None:
             self.reduced = _reduce(self.system, self.obligation, self.box)
-        return _shor_margin(self.obligation, self.reduced, case, refutation)
+        return _shor_margin(self.obligation, self.reduced, case, plain, pairs)
 
 
 @final
@@ -209,9 +218,12 @@ def _shor_margin(
     reduced: _Reduced,
     case: tuple[int, ...],
     refutation: ShorRefutation,
+    pairs: PairRefutation | None,
 ) -> float | Rejection:
     """Proved lower bound on `weights · (rows - error)`, weights of sum 1."""
     fault = _refutation_fault(reduced, refutation)
+    if fault is None and pairs is not None:
+        fault = pairs_fault(pairs, reduced.undecided.size)
     if fault is not None:
         return Rejection(fault)
     form = _objective(obligation, reduced, case, refutation)
@@ -221,7 +233,8 @@ def _shor_margin(
     beyond = beyond_terms(inputs, units, reduced.varying, refutation.beyond)
     if isinstance(beyond, str):
         return Rejection(beyond)
-    matrix, error = _quadratic(scaled, form, refutation, beyond)
+    products = None if pairs is None else pair_terms(pairs, scaled.rows(), scaled.slack)
+    matrix, error = _quadratic(scaled, form, refutation, beyond, products)
     n, k = reduced.varying.size, reduced.undecided.size
     proved = _least_constant(matrix, error)
     if proved is None:
@@ -230,7 +243,7 @@ def _shor_margin(
     t, _, nu = refutation.products.reshape(3, k)
     slack = scaled.slack
     loss = float(t @ slack + nu @ (slack * (1.0 + slack))) * SAFETY
-    loss += defect * (1.0 + n + k) * SAFETY
+    loss += defect * (1.0 + n + k) * SAFETY + (0.0 if products is None else products.loss)
     total = bound + form.constant + loss + form.error
     closing = gamma(8) * (abs(bound) + abs(form.constant) + loss + form.error) + UNDERFLOW
     return float(-(total + closing))
@@ -292,6 +305,10 @@ class _ScaledSlack:
     f: np.ndarray
     slack: np.ndarray
 
+    def rows(self) -> np.ndarray:
+        """`ŝ` in the basis `(1, ξ, ẑ)`."""
+        return np.hstack([self.f[:, None], self.C, self.A])
+
 
 def _scaled(reduced: _Reduced, refutation: ShorRefutation) -> _ScaledSlack:
     unit = refutation.scale_s
@@ -304,14 +321,17 @@ def _scaled(reduced: _Reduced, refutation: ShorRefutation) -> _ScaledSlack:
 
 
 def _quadratic(
-    scaled: _ScaledSlack, form: _Form, refutation: ShorRefutation, beyond: BeyondTerms
+    scaled: _ScaledSlack,
+    form: _Form,
+    refutation: ShorRefutation,
+    beyond: BeyondTerms,
+    products: PairTerms | None,
 ) -> tuple[np.ndarray, float]:
     """The matrix of `Φ - γ` in the basis `(1, ξ, ẑ)`, and a 2-norm bound on its rounding error."""
-    A, C, f = scaled.A, scaled.C, scaled.f
-    k, n = C.shape
+    k, n = scaled.C.shape
     t, rho, nu = refutation.products.reshape(3, k)
     sigma = refutation.sigma
-    gradient = np.hstack([f[:, None], C, A])  # rows: a_i as a form in (1, ξ, ẑ)
+    gradient = scaled.rows()
     matrix = gradient.T @ (nu[:, None] * gradient)
     crossed = 0.5 * t[:, None] * gradient  # t_i ẑ_i a_i, to be added symmetrically
     matrix[1 + n :] += crossed
@@ -333,7 +353,9 @@ def _quadratic(
     line[1 + n :] += 0.5 * (np.abs(form.on_z) + rho)
     column += line + np.abs(diagonal)
     column[0] += line.sum() + sigma.sum() + beyond.size_constant
-    error = gamma(k + n + 12 + beyond.operations) * float(column.max()) * SAFETY + UNDERFLOW
+    error = gamma(k + n + 13 + beyond.operations) * float(column.max()) * SAFETY + UNDERFLOW
+    if products is not None:
+        matrix, error = matrix + products.matrix, error + products.error
     return matrix, error
 
 

@@ -9,15 +9,21 @@ import numpy as np
 from scipy.optimize import linprog
 
 from vnn_mondeq.bounds.attempt import Attempt
-from vnn_mondeq.bounds.certificate import Refutation
 from vnn_mondeq.bounds.engine import InductiveBox
 from vnn_mondeq.deadline import Deadline
 from vnn_mondeq.errors import DeadlineExceeded
 from vnn_mondeq.problem import Obligation, Problem
 from vnn_mondeq.progress import AbstractObserver
 from vnn_mondeq.result import AbstractEngine, CertificateCandidate, NoAnswer, Outcome, Reason
-from vnn_mondeq.sdp.ascent import AscentSettings, PathPoint, ascend
-from vnn_mondeq.sdp.certificate import ShorCertificate, ShorProof, ShorRefutation
+from vnn_mondeq.sdp.ascent import Ascent, AscentSettings, PathPoint, ascend
+from vnn_mondeq.sdp.certificate import (
+    AnyRefutation,
+    PairRefutation,
+    ShorCertificate,
+    ShorProof,
+    ShorRefutation,
+)
+from vnn_mondeq.sdp.pair_rounds import PairSettings, tighten
 from vnn_mondeq.sdp.phases import ScaledForm, scaled_form
 from vnn_mondeq.sdp.set_constraints import SetConstraints, set_constraints
 from vnn_mondeq.sdp.shor import Evaluation, ShorDual
@@ -35,16 +41,20 @@ class StrengthenedShor(AbstractEngine):
 
     - `boxes`: finds the upper bounds that strengthen the relaxation, and settles the easy cases.
     - `ascent`: how the multipliers are found.
+    - `pairs`: products of pairs of neurons, for a case that misses by at most `near` times what
+      the linear bound misses; `None`: without. They take minutes on hundreds of neurons.
 
     Of an input set that is no box, its bounding box, balls and half-spaces are used. Incomplete.
     """
 
     boxes: InductiveBox = field(default_factory=lambda: InductiveBox(exact_within=0.0))
     ascent: AscentSettings = field(default_factory=AscentSettings)
+    pairs: PairSettings | None = None
+    near: float = 0.1
 
     @property
     def name(self) -> str:
-        return "sdp"
+        return "sdp" if self.pairs is None else "pairs"
 
     def run(self, problem: Problem, deadline: Deadline, observer: AbstractObserver) -> Outcome:
         began = time.perf_counter()
@@ -75,7 +85,7 @@ class StrengthenedShor(AbstractEngine):
         self, system: ImplicitSystem, obligation: Obligation, attempt: Attempt, deadline: Deadline
     ) -> "_Strengthened":
         """Semidefinite refutations of the cases that the box leaves open, hardest first."""
-        refutations: list[Refutation | ShorRefutation] = list(attempt.proof.refutations)
+        refutations: list[AnyRefutation] = list(attempt.proof.refutations)
         order = np.argsort(attempt.margins)
         open_cases = [int(c) for c in order if not attempt.margins[c] > 0.0]
         if not open_cases:
@@ -96,6 +106,11 @@ class StrengthenedShor(AbstractEngine):
             if found is None:
                 return _Strengthened((), steps, float(attempt.margins[case]))
             steps += found.steps
+            if self.pairs is not None and self.near * attempt.margins[case] <= found.margin <= 0.0:
+                weights = found.refutation.weights
+                closer = tighten_case(obligation, form, case, weights, self.pairs, deadline)
+                found = found if closer is None else closer
+                steps += found.steps
             if not found.margin > 0.0:
                 return _Strengthened((), steps, found.margin)
             refutations[case] = found.refutation
@@ -133,6 +148,36 @@ def bound_case(
         values.append(model.values(found.point))
         best = max(best, found, key=lambda bound: bound.margin)
     return dataclasses.replace(best, steps=steps)
+
+
+def tighten_case(
+    obligation: Obligation,
+    form: ScaledForm,
+    case: int,
+    weights: np.ndarray,
+    settings: PairSettings,
+    deadline: Deadline,
+) -> "CaseBound | None":
+    """The bound of a combination of a case's rows with products of pairs; `None` if no start is
+    feasible."""
+    model = _CaseModel.of(obligation, form, case)
+    dual, target = model.dual(weights)
+    tightened = tighten(dual, target, settings, deadline)
+    if tightened is None:
+        return None
+    found = tightened.found
+    plain = model.refuted(weights, target, found)
+    pairs = tightened.dual.pairs
+    if pairs is None:
+        return plain
+    products, count = plain.refutation.products, pairs.count
+    whole = PairRefutation(
+        dataclasses.replace(plain.refutation, products=products[:-count].copy()),
+        pairs.left,
+        pairs.right,
+        products[-count:].copy(),
+    )
+    return dataclasses.replace(plain, refutation=whole)
 
 
 ROW_GAMES = 12
@@ -192,15 +237,20 @@ class _CaseModel:
         deadline: Deadline,
         start: PathPoint | None = None,
     ) -> "CaseBound | None":
-        form, constant = self.form, float(weights @ self.constant)
-        dual = ShorDual(
-            form.A, form.B, form.e, weights @ self.on_z, weights @ self.on_x, self.beyond
-        )
-        target = -constant - AIR * (1.0 + abs(constant))
+        dual, target = self.dual(weights)
         found = ascend(dual, target, settings, deadline, start)
-        if found is None:
-            return None
-        multipliers = found.best.multipliers
+        return None if found is None else self.refuted(weights, target, found)
+
+    def dual(self, weights: np.ndarray) -> tuple[ShorDual, float]:
+        """The relaxation of a combination of the rows, and the bound that refutes the case."""
+        form, constant = self.form, float(weights @ self.constant)
+        objective = weights @ self.on_z, weights @ self.on_x
+        dual = ShorDual(form.A, form.B, form.e, *objective, self.beyond)
+        return dual, -constant - AIR * (1.0 + abs(constant))
+
+    def refuted(self, weights: np.ndarray, target: float, found: Ascent) -> "CaseBound":
+        """What was found, with the multipliers of the set's own constraints."""
+        form, multipliers = self.form, found.best.multipliers
         refutation = ShorRefutation(
             weights,
             multipliers.sigma,
@@ -218,7 +268,7 @@ class CaseBound:
     """`margin > 0`: the refutation holds, in plain float64. `point`: where the bound is attained in
     the relaxation; `last`: where the path was left; `steps`: Newton steps spent."""
 
-    refutation: ShorRefutation
+    refutation: ShorRefutation | PairRefutation
     margin: float
     point: Evaluation
     last: PathPoint
@@ -230,7 +280,7 @@ class CaseBound:
 class _Strengthened:
     """Refutations of all cases, or the margin by which the first open case misses."""
 
-    refutations: tuple[Refutation | ShorRefutation, ...]
+    refutations: tuple[AnyRefutation, ...]
     steps: int
     open_margin: float | None
 

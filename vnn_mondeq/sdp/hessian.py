@@ -1,5 +1,6 @@
 """The Hessian of a `ShorDual`, in blocks, assembled whole."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self, final
 
@@ -43,13 +44,12 @@ class Grams:
         return cls(own, pushed @ at.G.T, zz, za, slope @ za, xz, xz @ slope.T - own, Q)
 
 
-@final
 @dataclass(frozen=True, slots=True, eq=False)
-class HessianBlocks:
+class AbstractBlocks(ABC):
     """The Hessian in the multipliers themselves, not their logarithms.
 
     `z (k,)`, `s (r,)`, `x (n,)`: values at the stationary point. Each block is that of `-log det H`
-    plus `2 τ` times the Gram matrix of the products' gradients there.
+    plus `τ / 2` times the Gram matrix of the products' gradients there.
     """
 
     grams: Grams
@@ -58,38 +58,14 @@ class HessianBlocks:
     x: np.ndarray
     tau: float
 
+    @abstractmethod
     def products(self) -> np.ndarray:
-        """In `(t, ρ, ν)`, `(2 k + r, 2 k + r)`."""
-        grams, tau, z = self.grams, self.tau, self.z
-        k, rows = grams.za.shape
-        zz, za, aa = grams.zz, grams.za, grams.low + grams.Q
-        own, both, s = za[:, :k], aa[:k, :k], self.s[:k]
-        mid_z, mid_s = z - 0.5, self.s - 0.5
-        t, rho, nu = slice(0, k), slice(k, 2 * k), slice(2 * k, 2 * k + rows)
-        H = np.empty((2 * k + rows, 2 * k + rows))
-        H[t, t] = 0.5 * (zz * both + own * own.T) + 0.5 * tau * (
-            zz * np.outer(s, s)
-            + own * np.outer(s, z)
-            + own.T * np.outer(z, s)
-            + both * np.outer(z, z)
-        )
-        H[t, rho] = zz * own.T + tau * (zz * s[:, None] + own.T * z[:, None]) * mid_z
-        H[t, nu] = za * aa[:k] + tau * (za * s[:, None] + aa[:k] * z[:, None]) * mid_s
-        H[rho, rho] = zz * zz + 2.0 * tau * zz * np.outer(mid_z, mid_z)
-        H[rho, nu] = za * za + 2.0 * tau * za * np.outer(mid_z, mid_s)
-        H[nu, nu] = grams.low * (aa + grams.Q) + 2.0 * tau * aa * np.outer(mid_s, mid_s)
-        for row, column in ((rho, t), (nu, t), (nu, rho)):
-            H[row, column] = H[column, row].T
-        return H
+        """In the multipliers of products of neurons."""
 
+    @abstractmethod
     def cross(self) -> tuple[np.ndarray, np.ndarray]:
-        """Between `σ` and `(t, ρ, ν)`, `(n, 2 k + r)` each: of `-log det H`, and of `τ γ` without
-        its factor `x_j`."""
-        grams, z, s = self.grams, self.z, self.s
-        xz, xa, own, k = grams.xz, grams.xa, grams.own, self.z.size
-        curved = [xz * xa[:, :k], xz * xz, (xa - own) * (xa + own)]
-        pulled = [0.5 * (xz * s[:k] + xa[:, :k] * z), xz * (z - 0.5), xa * (s - 0.5)]
-        return np.hstack(curved), 2.0 * self.tau * np.hstack(pulled)
+        """Between `σ` and those, `(n, ·)` each: of `-log det H`, and of `τ γ` without its factor
+        `x_j`."""
 
     def whole(
         self, coupled: np.ndarray, inverse: np.ndarray, beyond: SetConstraints | None
@@ -115,3 +91,39 @@ class HessianBlocks:
         rows = np.hstack([on_inputs, beyond.curve @ curved + tilt @ pulled])
         last = beyond.curve @ straight @ beyond.curve.T + 2.0 * tau * tilt @ whole @ tilt.T
         return np.block([[H, rows.T], [rows, last]])
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class HessianBlocks(AbstractBlocks):
+    """With the families `t, ρ, ν` alone, `2 k + r` in all."""
+
+    def products(self) -> np.ndarray:
+        grams, tau, z = self.grams, self.tau, self.z
+        k, rows = grams.za.shape
+        zz, za, aa = grams.zz, grams.za, grams.low + grams.Q
+        own, both, s = za[:, :k], aa[:k, :k], self.s[:k]
+        mid_z, mid_s = z - 0.5, self.s - 0.5
+        t, rho, nu = slice(0, k), slice(k, 2 * k), slice(2 * k, 2 * k + rows)
+        H = np.empty((2 * k + rows, 2 * k + rows))
+        H[t, t] = 0.5 * (zz * both + own * own.T) + 0.5 * tau * (
+            zz * np.outer(s, s)
+            + own * np.outer(s, z)
+            + own.T * np.outer(z, s)
+            + both * np.outer(z, z)
+        )
+        H[t, rho] = zz * own.T + tau * (zz * s[:, None] + own.T * z[:, None]) * mid_z
+        H[t, nu] = za * aa[:k] + tau * (za * s[:, None] + aa[:k] * z[:, None]) * mid_s
+        H[rho, rho] = zz * zz + 2.0 * tau * zz * np.outer(mid_z, mid_z)
+        H[rho, nu] = za * za + 2.0 * tau * za * np.outer(mid_z, mid_s)
+        H[nu, nu] = grams.low * (aa + grams.Q) + 2.0 * tau * aa * np.outer(mid_s, mid_s)
+        for row, column in ((rho, t), (nu, t), (nu, rho)):
+            H[row, column] = H[column, row].T
+        return H
+
+    def cross(self) -> tuple[np.ndarray, np.ndarray]:
+        grams, z, s = self.grams, self.z, self.s
+        xz, xa, own, k = grams.xz, grams.xa, grams.own, self.z.size
+        curved = [xz * xa[:, :k], xz * xz, (xa - own) * (xa + own)]
+        pulled = [0.5 * (xz * s[:k] + xa[:, :k] * z), xz * (z - 0.5), xa * (s - 0.5)]
+        return np.hstack(curved), 2.0 * self.tau * np.hstack(pulled)

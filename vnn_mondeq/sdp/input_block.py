@@ -1,6 +1,6 @@
 """The inputs' block `X = D + Bᵀ N B` of the quadratic form of `shor.py`, factorised.
 
-`D (n, n)` positive on the diagonal, `B (r, n)`, `N` diagonal `(r,)`, positive. What the form needs
+`D (n, n)`, `B (r, n)`, `N (r, r)` symmetric. What the form needs
 of it is `Q = B X⁻¹ Bᵀ (r, r)` and products with `X⁻¹` and `X⁻¹Bᵀ`. Two ways to the same: where
 inputs are few, `X` itself; where they are many, matrices of size `r` by Woodbury's formula.
 
@@ -58,7 +58,7 @@ class FewInputs(AbstractInputBlock):
     @classmethod
     def of(cls, D: np.ndarray, B: np.ndarray, N: np.ndarray) -> Self:
         """**Raises** `numpy.linalg.LinAlgError` where `X` is not positive definite."""
-        factor = np.linalg.cholesky(D + B.T @ (N[:, None] * B))
+        factor = np.linalg.cholesky(D + B.T @ N @ B)
         return cls(factor, solve_triangular(factor, B.T, lower=True, check_finite=False))
 
     @property
@@ -103,11 +103,11 @@ class ManyInputs(AbstractInputBlock):
             raise np.linalg.LinAlgError
         L = B.T / diagonal[:, None]
         root = _root(B @ L)
-        inner = np.linalg.cholesky(np.eye(N.size) + root.T @ (N[:, None] * root))
+        inner = np.linalg.cholesky(np.eye(N.shape[0]) + root.T @ N @ root)
         half = solve_triangular(inner, root.T, lower=True, check_finite=False)
         Q = half.T @ half
-        inside = np.eye(N.size) - N[:, None] * Q
-        return cls(diagonal, L, Q, inside, inside * N)
+        inside = np.eye(N.shape[0]) - N @ Q
+        return cls(diagonal, L, Q, inside, inside @ N)
 
     @property
     def Q(self) -> np.ndarray:

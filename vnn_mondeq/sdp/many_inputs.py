@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Self, final
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-from vnn_mondeq.sdp.hessian import Grams, HessianBlocks
+from vnn_mondeq.sdp.hessian import Grams
 from vnn_mondeq.sdp.set_constraints import SetConstraints
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class NewtonSystem:
         V = block.inside @ grams.core @ block.inside.T
         coupled = np.einsum("ij,ij->i", block.L @ V, block.L)
         inputs = _Inputs(block.L, V, block.J, coupled, 1.0 / block.diagonal)
-        blocks = HessianBlocks(grams, at.z, at.s, x, tau)
+        blocks = dual.blocks(grams, at, tau)
         (curved, pulled), others = blocks.cross(), blocks.products()
         if dual.count:
             curved, pulled, others = _bordered(inputs, dual.beyond, x, tau, curved, pulled, others)

@@ -32,9 +32,10 @@ from typing import final
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-from vnn_mondeq.sdp.hessian import Grams, HessianBlocks
+from vnn_mondeq.sdp.hessian import AbstractBlocks, Grams, HessianBlocks
 from vnn_mondeq.sdp.input_block import AbstractInputBlock, FewInputs, ManyInputs
 from vnn_mondeq.sdp.many_inputs import many_inputs_step
+from vnn_mondeq.sdp.pairs import PairBlocks, Pairs, ProductForm
 from vnn_mondeq.sdp.set_constraints import SetConstraints
 
 INPUT_BARRIER = 0.01
@@ -112,6 +113,8 @@ class ShorDual:
     """The dual function; `A (r, k)`, `B (r, n)`, `e (r,)`, objective `on_z (k,)`, `on_x (n,)`.
 
     - `beyond`: constraints of the input set beyond its box.
+    - `pairs`: products of two neurons; not with further rows of `ŝ`.
+    - `many`: from this number of inputs on their block is held by Woodbury's formula.
     """
 
     A: np.ndarray
@@ -120,6 +123,7 @@ class ShorDual:
     on_z: np.ndarray
     on_x: np.ndarray
     beyond: SetConstraints | None = None
+    pairs: Pairs | None = None
     many: int = MANY_INPUTS
 
     @property
@@ -129,8 +133,9 @@ class ShorDual:
 
     @property
     def products(self) -> int:
-        """The number of multipliers `t, ρ, ν`."""
-        return 2 * self.on_z.size + self.e.size
+        """The number of multipliers `t, ρ, ν`, and of pairs."""
+        pairs = 0 if self.pairs is None else self.pairs.count
+        return 2 * self.on_z.size + self.e.size + pairs
 
     @property
     def is_many(self) -> bool:
@@ -156,66 +161,75 @@ class ShorDual:
     def evaluate(self, multipliers: Multipliers, tau: float) -> Evaluation | None:
         """`None` where the quadratic part is not positive definite, or so nearly not that its
         stationary point cannot be found in floating point."""
-        k = self.on_z.size
         diagonal, on_x, constant = self._inputs(multipliers)
-        t, rho, nu = np.split(multipliers.products, (k, 2 * k))
-        A, weighted = self.A, nu[:, None] * self.A
+        form, A = self._form(multipliers), self.A
         try:
-            inputs = self._block(diagonal, nu)
-            G = weighted.copy()
-            G[np.diag_indices(k)] += 0.5 * t
-            crossed = t[:, None] * A[:k]
-            H = 0.5 * (crossed + crossed.T) + np.diag(rho) + A.T @ weighted - G.T @ inputs.Q @ G
+            inputs = self._block(diagonal, form.N)
+            G = form.T + form.N @ A
+            H = form.R + form.T.T @ A + A.T @ G - G.T @ inputs.Q @ G
             factor = np.linalg.cholesky(0.5 * (H + H.T))
         except np.linalg.LinAlgError:
             return None
-        point = self._stationary(multipliers, diagonal, on_x, inputs, G, factor)
+        tolerance = NEGLIGIBLE * float(multipliers.sigma.sum())
+        point = self._stationary(form, diagonal, on_x, inputs, G, factor, tolerance)
         if point is None:
             return None
         z, x, s = point
         bound = float(on_x @ x - diagonal @ (x * x)) + float(self.on_z @ z) + constant
-        bound += float(rho @ (z - z * z) + nu @ (s - s * s) - t @ (z * s[:k]))
+        bound -= form.value(z, s)
         log_det = 2.0 * float(np.log(np.diag(factor)).sum())
         potential = tau * bound - log_det - float(self.barrier() @ np.log(multipliers.flat()))
         return Evaluation(multipliers, bound, potential, z, x, s, inputs, G, factor)
 
-    def _block(self, diagonal: np.ndarray, nu: np.ndarray) -> AbstractInputBlock:
+    def _form(self, multipliers: Multipliers) -> ProductForm:
+        k, families = self.on_z.size, 2 * self.on_z.size + self.e.size
+        form = ProductForm.of(*np.split(multipliers.products[:families], (k, 2 * k)))
+        if self.pairs is None:
+            return form
+        return self.pairs.subtracted(form, multipliers.products[families:])
+
+    def _block(self, diagonal: np.ndarray, N: np.ndarray) -> AbstractInputBlock:
         if self.is_many:
-            return ManyInputs.of(diagonal, self.B, nu)
-        return FewInputs.of(np.diag(diagonal), self.B, nu)
+            return ManyInputs.of(diagonal, self.B, N)
+        return FewInputs.of(np.diag(diagonal), self.B, N)
 
     def _stationary(
         self,
-        multipliers: Multipliers,
+        form: ProductForm,
         diagonal: np.ndarray,
         on_x: np.ndarray,
         inputs: AbstractInputBlock,
         G: np.ndarray,
         factor: np.ndarray,
+        tolerance: float,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         """Where the quadratic is least, `(ẑ, ξ, ŝ)`; `None` if rounding hides it.
 
         Corrected by its residual: the value there lies below the least one by what the next
         correction would gain, and a bound that is too small would be refused by the check.
         """
-        A, B, k = self.A, self.B, self.on_z.size
-        t, rho, nu = np.split(multipliers.products, (k, 2 * k))
-        z, x, s = np.zeros(k), np.zeros(on_x.size), -self.e
+        A, B = self.A, self.B
+        z, x, s = np.zeros(self.on_z.size), np.zeros(on_x.size), -self.e
         for _ in range(CORRECTIONS):
-            price = nu * (0.5 - s)
-            price[:k] -= 0.5 * t * z
             # Minus half the gradient of the quadratic, and the step that takes it to zero.
+            price = -(form.N @ s) - form.T @ z - 0.5 * form.on_s
             right_x = 0.5 * on_x - diagonal * x - B.T @ price
-            right_z = 0.5 * (self.on_z - t * s[:k]) + rho * (0.5 - z) + A.T @ price
+            right_z = 0.5 * (self.on_z - form.on_z) - form.R @ z - s @ form.T + A.T @ price
             right_z += G.T @ inputs.pull(right_x)
             step_z = cho_solve((factor, True), right_z, check_finite=False)
             z = z + step_z
             x = x + inputs.solve(right_x) + inputs.push(G @ step_z)
             s = A @ z - B @ x - self.e
             gain = float(right_z @ step_z + right_x @ inputs.solve(right_x))
-            if gain <= NEGLIGIBLE * float(np.abs(multipliers.sigma).sum()):
+            if gain <= tolerance:
                 return z, x, s
         return None
+
+    def blocks(self, grams: Grams, at: Evaluation, tau: float) -> AbstractBlocks:
+        """The Hessian in blocks."""
+        if self.pairs is None:
+            return HessianBlocks(grams, at.z, at.s, at.x, tau)
+        return PairBlocks.of(self, grams, at, tau)
 
     def derivatives(self, at: Evaluation, tau: float) -> tuple[np.ndarray, np.ndarray]:
         """Gradient `(n + q,)` and a positive definite model of the Hessian, in logarithms.
@@ -224,13 +238,13 @@ class ShorDual:
         which the change to logarithms brings with either sign.
         """
         grams = Grams.of(self, at)
-        z, x, s = at.z, at.x, at.s
+        x = at.x
         coupled, inverse = (grams.own @ grams.core) @ grams.own.T, at.inputs.inverse()
         gradient = self.gradient(np.diag(coupled) + tau * x * x, grams, at, tau)
         scale = at.multipliers.flat()
         barrier = self.barrier()
         gradient -= barrier / scale
-        hessian = HessianBlocks(grams, z, s, x, tau).whole(coupled, inverse, self.beyond)
+        hessian = self.blocks(grams, at, tau).whole(coupled, inverse, self.beyond)
         gradient = gradient * scale
         hessian *= scale[:, None]
         hessian *= scale
@@ -266,6 +280,7 @@ class ShorDual:
             np.diag(grams.zz) + tau * (z * z - z),
             np.diag(grams.low) + tau * (s * s - s),
         ]
+        parts += [] if self.pairs is None else [self.pairs.gradient(grams, at, tau)]
         if self.count:
             beyond = self.beyond
             parts.append(beyond.curve @ spread - tau * (beyond.linear @ x + beyond.constant))
