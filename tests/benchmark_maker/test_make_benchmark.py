@@ -96,6 +96,12 @@ def test_both_versions_mean_what_our_own_writer_says(made, images):
             )
 
 
+def test_the_scorer_s_own_parser_reads_the_properties(made):
+    vnnlib = pytest.importorskip("vnnlib")
+    for _, query, _ in rows(made / "2.0"):
+        assert vnnlib.parse_query_file(str(made / "2.0" / query)) is not None
+
+
 def meaning(query):
     """Input bounds and unsafe rows of each case, as a value that can be compared."""
     return query.version, [

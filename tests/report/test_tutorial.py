@@ -30,5 +30,5 @@ def test_the_tutorial(tmp_path, monkeypatch):
     for name in ("counterexample.png", "reach.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "8 runs, 1 model, 2 groups" in page
+    assert "4 runs, 1 model, 1 group:" in page
     assert "Wrong verdicts" not in page
