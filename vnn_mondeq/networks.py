@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 
 from vnn_mondeq.errors import MismatchError
+from vnn_mondeq.pieces import in_pieces
 from vnn_mondeq.problem import Problem
 from vnn_mondeq.query.norm import NormNetwork, resolve_norms
 from vnn_mondeq.query.query import Query, Variable
@@ -80,11 +81,14 @@ def state(query: Query, networks: "Mapping[str, LoadedModel | LoadedNorm]") -> S
 
     def problem_on(lower: np.ndarray, upper: np.ndarray) -> Problem:
         system = _system(resolved, [member.on_box(lower, upper) for member in members])
-        return state_problem(system, resolved, element_type)
+        return state_problem(system, pieces, element_type)
 
-    problem = state_problem(_system(resolved, members), resolved, element_type)
-    if problem.system.auxiliary_size:
-        problem = problem_on(*input_hull(resolved))
+    system = _system(resolved, members)
+    if system.auxiliary_size:
+        hull = input_hull(resolved)
+        system = _system(resolved, [member.on_box(*hull) for member in members])
+    pieces = in_pieces(system, resolved, element_type)
+    problem = state_problem(system, pieces, element_type)
     alone = models[0].open_runtime if query.is_about_one_model else None
     return Stated(problem, element_type, alone or (lambda: JointReplay(members)), problem_on)
 
@@ -117,6 +121,11 @@ class Member:
         variables = (*self.inputs, *self.outputs)
         if isinstance(self.network, LoadedNorm):
             runtime = self.network.runtime
+            if runtime.element_types != {element_type}:
+                raise MismatchError(
+                    f"norm network {self.name!r} computes in "
+                    f"{', '.join(sorted(runtime.element_types))}, and the model in {element_type}"
+                )
             check_fit(query, variables, runtime.inputs, runtime.outputs, element_type)
             return
         model = self.network

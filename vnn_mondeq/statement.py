@@ -235,6 +235,18 @@ def _obligation(
     return Obligation(searched, proof_inputs, rows, tuple(positions), inputs)
 
 
+def implied_rows(
+    system: ImplicitSystem, inputs: AbstractInputSet, cases: Sequence[Case], unit: float | None
+) -> list[list[LinearConstraint]]:
+    """For each case, what its polynomial constraints say linearly on an input set."""
+    proof_inputs = with_coordinates(
+        inputs.widened(), system.auxiliary_lower, system.auxiliary_upper
+    )
+    box = proof_inputs.bounds()
+    ranges = _Ranges(system, box, bound_model_error(system, *box, unit))
+    return [ranges.implied_rows(case) for case in cases]
+
+
 @final
 class _Ranges:
     """Ranges of inputs and outputs on a box; of outputs as a runtime may compute them."""

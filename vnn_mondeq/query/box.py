@@ -85,6 +85,15 @@ class Box(AbstractInputSet):
         """The whole of `R^size`."""
         return cls.from_floats(np.full(size, -np.inf), np.full(size, np.inf))
 
+    def met(self, other: "Box") -> "Box":
+        """The intersection with another box; empty where a lower bound is above the upper one."""
+        return Box(
+            np.maximum(self.lower, other.lower),
+            np.minimum(self.upper, other.upper),
+            np.maximum(self.inner_lower, other.inner_lower),
+            np.minimum(self.inner_upper, other.inner_upper),
+        )
+
     @property
     def dimension(self) -> int:
         return self.lower.shape[0]

@@ -5,6 +5,7 @@ what that network computes. `resolve_norms` puts the two together.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -144,7 +145,7 @@ def _with_balls(
     boxes = [part for part in parts if isinstance(part, Box)]
     others = [part for part in parts if not isinstance(part, Box)]
     if len(boxes) > 1:
-        boxes = [_intersect_boxes(boxes)]
+        boxes = [functools.reduce(Box.met, boxes)]
     if any(np.any(box.lower > box.upper) for box in boxes):
         return None
     parts = [*boxes, *others]
@@ -198,13 +199,4 @@ def _as_a_runtime_sees_it(box: Box, coordinates: np.ndarray, radius: Fraction) -
         np.nextafter(box.upper + slack, np.inf),
         box.inner_lower,
         box.inner_upper,
-    )
-
-
-def _intersect_boxes(boxes: list[Box]) -> Box:
-    return Box(
-        np.max([box.lower for box in boxes], axis=0),
-        np.min([box.upper for box in boxes], axis=0),
-        np.max([box.inner_lower for box in boxes], axis=0),
-        np.min([box.inner_upper for box in boxes], axis=0),
     )
