@@ -368,3 +368,18 @@ def test_commands_about_a_loop(tmp_path, capsys):
             assert capsys.readouterr().out.split()[0] == verdict
     assert main(["lipschitz", model, "--norm", "2"]) == 2
     assert "z_end is the end of a plain loop" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-200, 1e200])
+def test_column_norms_neither_underflow_nor_overflow(rng, scale):
+    from scipy.sparse import csr_array
+
+    from vnn_mondeq.onnx_io.loop_bound import _columns
+
+    matrix = rng.normal(size=(6, 4)) * scale
+    matrix[:, 1] = 0.0
+    found = _columns({0: csr_array(matrix), 1: csr_array((6, 2))}, 7)
+    expected = np.linalg.norm(matrix / scale, axis=0) * scale
+    assert found.keys() == {0}
+    assert np.all(found[0][0] >= expected)
+    assert np.all(found[0][0] <= expected * (1.0 + 1e-5) + 1e-140 * scale + 2.0**-999)

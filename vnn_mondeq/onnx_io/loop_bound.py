@@ -118,16 +118,23 @@ def _norm(matrix: csr_array | None) -> float:
     if matrix is None or matrix.nnz == 0:
         return 0.0
     size = abs(matrix)
-    return math.sqrt(size.sum(axis=0).max() * size.sum(axis=1).max()) * SAFETY + UNDERFLOW
+    columns, rows = (float(size.sum(axis=axis).max()) for axis in (0, 1))
+    # Roots first: a product of tiny sums would underflow.
+    return math.sqrt(columns) * math.sqrt(rows) * SAFETY + UNDERFLOW
 
 
 def _columns(terms: Terms, *without: int) -> dict[int, np.ndarray]:
     """Source → 2-norms `(1, n)` of the columns, for all other sources."""
     found = {}
     for source, matrix in terms.items():
-        if source not in without and matrix.nnz:
-            squares = abs(matrix).power(2).sum(axis=0)
-            found[source] = (np.sqrt(squares) * SAFETY + UNDERFLOW).reshape(1, -1)
+        largest = float(abs(matrix).max()) if matrix.nnz else 0.0
+        if source in without or largest == 0.0:
+            continue
+        # Relative to the largest entry; squares below 2^-1000 of it may underflow.
+        squares = (abs(matrix) / largest).power(2).sum(axis=0)
+        lost = math.sqrt(matrix.shape[0]) * 2.0**-500
+        norms = (np.sqrt(squares) + lost) * (largest * SAFETY) + UNDERFLOW
+        found[source] = norms.reshape(1, -1)
     return found
 
 
