@@ -4,6 +4,7 @@ That certificates never overstate and that tampering is refused is in tests/soun
 """
 
 import dataclasses
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from vnn_mondeq.bounds.triangle import TriangleEmpty, TriangleProgram
 from vnn_mondeq.deadline import Deadline
 from vnn_mondeq.errors import DeadlineExceeded
 from vnn_mondeq.progress import NullObserver
-from vnn_mondeq.query.input_set import Box, Intersection
+from vnn_mondeq.query.input_set import Box, HalfSpace, Intersection
 from vnn_mondeq.result import CertificateCandidate, NoAnswer, Reason
 from vnn_mondeq.statement import build_problem
 
@@ -198,3 +199,17 @@ def test_attempts_are_kept_by_obligation_unless_time_ended_them():
     assert first is not second
     assert prove(problems[0], Deadline.never()) is first
     assert prove(problems[1], Deadline.never()) is second
+
+
+def test_triangle_program_keeps_to_half_spaces():
+    raw = raw_system(np.random.default_rng(80), "plain", 4, 2, 1)
+    box = Box.from_floats(np.full(2, -0.5), np.full(2, 0.5))
+    side = HalfSpace(2, {0: Fraction(1), 1: Fraction(2)}, Fraction(1, 4), strict=False)
+    problem, attempt = attempt_for(raw, box)
+    last = attempt.proof.rounds[-1]
+    claims, on_x = (last.upper_z, last.upper_s), np.array([1.0, 2.0])
+    whole = TriangleProgram.over(problem.system, box, claims)
+    half = TriangleProgram.over(problem.system, Intersection((box, side)), claims)
+    for program, most in ((whole, 1.5), (half, -0.25)):
+        found = program.maximise(np.zeros(4), on_x, Deadline.never())
+        assert float(on_x @ found.x) == pytest.approx(most)

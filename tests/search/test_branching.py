@@ -1,6 +1,7 @@
 """Branch and bound: verdicts against the oracle, certificates, tampering."""
 
 import dataclasses
+from fractions import Fraction
 
 import laws
 import numpy as np
@@ -14,7 +15,7 @@ from vnn_mondeq.bounds.engine import InductiveBox
 from vnn_mondeq.deadline import Deadline
 from vnn_mondeq.errors import DeadlineExceeded
 from vnn_mondeq.progress import NullObserver
-from vnn_mondeq.query.input_set import Box
+from vnn_mondeq.query.input_set import Box, HalfSpace, Intersection
 from vnn_mondeq.result import CertificateCandidate, Reason, WitnessCandidate
 from vnn_mondeq.search.certificate import Node, Split, TreeCertificate, Vacant
 from vnn_mondeq.search.check import check_tree
@@ -148,3 +149,23 @@ def test_engine_and_check_keep_the_deadline(split):
     assert late.candidate.reason is Reason.TIMED_OUT
     with pytest.raises(DeadlineExceeded):
         check_tree(problem, certificate, Deadline.after(0.0))
+
+
+@pytest.mark.parametrize("kind", ("plain", "feed_forward", "mixed"))
+def test_search_decides_one_row_over_a_box_and_a_half_space(kind):
+    """Both sides of the exact minimum, by little, as over a box."""
+    side = HalfSpace(2, {0: Fraction(1), 1: Fraction(3, 2)}, Fraction(-1, 5), strict=False)
+    for seed in range(3):
+        raw = raw_system(np.random.default_rng([93, seed]), kind, 4 + seed, 2, 1)
+        A, c = np.array([[1.0, 1.5]]), np.array([0.2])
+        oracle = LinearOracle(raw.W, raw.U, raw.b, BOX.lower, BOX.upper, A, c)
+        truth = oracle.minimum(raw.G[0], raw.H[0], raw.g[0]).value
+        gap = 10.0 * SMALLEST_MARGIN * (1.0 + abs(truth))
+        for offset, expected in ((gap, CertificateCandidate), (-gap, WitnessCandidate)):
+            row = constraint({0: 1.0}, offset - truth)
+            query = query_of([(Intersection((BOX, side)), [row])], raw.d, raw.q)
+            problem = build_problem(raw.build(), query, "float64")
+            outcome = PhaseBranching().run(problem, Deadline.after(20.0), NullObserver())
+            assert isinstance(outcome.candidate, expected), (kind, seed, offset, outcome)
+            if expected is CertificateCandidate:
+                assert laws.confirm(problem, outcome.candidate.certificate) is not None

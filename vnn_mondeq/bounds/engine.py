@@ -114,7 +114,7 @@ class InductiveBox(AbstractEngine):
         multipliers = relaxation.row_multipliers(on_z)
         allowed = rows.coefficients.offset - rows.error
         margins = allowed - relaxation.row_bounds(on_z, on_x, multipliers)
-        program = TriangleProgram(system, obligation.proof_inputs.bounds(), (box_z, box_s))
+        program = TriangleProgram.over(system, obligation.proof_inputs, (box_z, box_s))
         for row in _nearly_refuting(obligation.cases, margins, self.exact_within):
             optimum = program.maximise(on_z[row], on_x[row], deadline)
             if not isinstance(optimum, TriangleOptimum):

@@ -13,7 +13,12 @@ from typing import final
 import numpy as np
 
 from vnn_mondeq.deadline import Deadline
+from vnn_mondeq.query.abstract_set import AbstractInputSet
+from vnn_mondeq.query.half_space import HalfSpace
+from vnn_mondeq.query.intersection import Intersection
 from vnn_mondeq.system.implicit import ImplicitSystem
+
+_NO_ROWS = (np.zeros((0, 0)), np.zeros(0))
 
 
 @final
@@ -48,12 +53,25 @@ class TriangleEmpty:
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class TriangleProgram:
-    """The constraints, for any objective. `bounds`: a finite box that contains the inputs (other
-    sets are relaxed to it); `box`: `(Z, S)`."""
+    """The constraints, for any objective.
+
+    - `bounds`: a finite box that contains the inputs; `box`: `(Z, S)`.
+    - `sides`: half-spaces that contain the inputs. Other sets are relaxed to their box.
+    """
 
     system: ImplicitSystem
     bounds: tuple[np.ndarray, np.ndarray]
     box: tuple[np.ndarray, np.ndarray]
+    sides: tuple[HalfSpace, ...] = ()
+
+    @classmethod
+    def over(
+        cls, system: ImplicitSystem, inputs: AbstractInputSet, box: tuple[np.ndarray, np.ndarray]
+    ) -> "TriangleProgram":
+        """The program for an input set with finite bounds."""
+        parts = inputs.parts if isinstance(inputs, Intersection) else (inputs,)
+        sides = tuple(part for part in parts if isinstance(part, HalfSpace))
+        return cls(system, inputs.bounds(), box, sides)
 
     def maximise(
         self, on_z: np.ndarray, on_x: np.ndarray, deadline: Deadline
@@ -139,8 +157,9 @@ class TriangleProgram:
         triangle[np.arange(loose.size), loose] = 1.0 / box_z[loose]
         triangle[np.arange(loose.size), p + loose] = 1.0 / box_s[loose]
         bound = np.ones(loose.size)
-        if below is not None:
-            triangle, bound = np.vstack([triangle, below[0]]), np.concatenate([bound, below[1]])
+        for matrix, limit in (self._half_spaces(equation.shape[1]), below or _NO_ROWS):
+            if limit.size:
+                triangle, bound = np.vstack([triangle, matrix]), np.concatenate([bound, limit])
         extra = equation.shape[1] - 2 * p - varying
         limits = [(0.0, z) for z in box_z] + [(0.0, s) for s in box_s]
         limits += [(-1.0, 1.0)] * varying + [(0.0, None)] * extra
@@ -154,6 +173,19 @@ class TriangleProgram:
             method="highs",
             options={"time_limit": max(0.1, min(deadline.remaining(), 1e6))},
         )
+
+    def _half_spaces(self, columns: int) -> tuple[np.ndarray, np.ndarray]:
+        """The sides as rows over `z, s, ξ` and what follows; nearest floats, as all of this."""
+        p, (lower, upper) = self.system.neurons, self.bounds
+        center, radius = 0.5 * (lower + upper), 0.5 * (upper - lower)
+        varying = np.flatnonzero(radius > 0.0)
+        matrix, limit = np.zeros((len(self.sides), columns)), np.zeros(len(self.sides))
+        for row, side in enumerate(self.sides):
+            normal, _, offset = side.floats()
+            matrix[row, 2 * p : 2 * p + varying.size] = normal[varying] * radius[varying]
+            limit[row] = -offset - float(normal @ center)
+        keep = np.isfinite(limit) & np.all(np.isfinite(matrix), axis=1)
+        return matrix[keep], limit[keep]
 
     def _emptiness(
         self, equation: np.ndarray, right: np.ndarray, deadline: Deadline

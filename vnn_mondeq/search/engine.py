@@ -31,7 +31,8 @@ from vnn_mondeq.system.implicit import ImplicitSystem
 class PhaseBranching(AbstractEngine):
     """Branch and bound on neuron phases with semidefinite bounds.
 
-    Complete in exact arithmetic for cases of one row over a box, given time and a root box. Cases
+    Complete in exact arithmetic for cases of one row over a box, or a box and one half-space, given
+    time and a root box. Cases
     of several rows are refuted only where one of their rows is, so they may stay open.
     """
 

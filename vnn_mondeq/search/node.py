@@ -164,7 +164,7 @@ class CaseNodes:
         an empty polytope); `None` when time ran out."""
         combined = self._combined()
         exact = (_without_thin(box.upper_z), _without_thin(box.upper_s))
-        program = TriangleProgram(self.system, self.obligation.proof_inputs.bounds(), exact)
+        program = TriangleProgram.over(self.system, self.obligation.proof_inputs, exact)
         optimum = program.maximise(-combined.on_z[0], -combined.on_x[0], deadline)
         match optimum:
             case TriangleOptimum(multipliers, x):
