@@ -68,7 +68,7 @@ def _upper(
             slack = slack + product_error(np.abs(c), z_abs[here], 2 * c.shape[1] + 4)
             slack = slack + gamma(4) * np.abs(offset)
             continue
-        slope, intercept, beneath = _lines(known.v_low[here], known.v_high[here])
+        slope, intercept, beneath = relu_lines(known.v_low[here], known.v_high[here])
         above, below = np.maximum(c, 0.0), np.minimum(c, 0.0)
         on_v = above * slope + below * beneath
         W, U, b = system.W[here, before], system.U[here], system.b[here]
@@ -89,7 +89,7 @@ def _upper(
     return total + (slack + rounding) * SAFETY
 
 
-def _lines(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def relu_lines(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """`ReLU(v) <= slope v + intercept` and `>= beneath v` on `[low, high]`."""
     bent = (low < 0.0) & (high > 0.0)
     width = np.where(bent, high - low, 1.0)

@@ -18,6 +18,7 @@ from vnn_mondeq.onnx_io.affine_form import (
     select,
     source_form,
 )
+from vnn_mondeq.onnx_io.backward_enclosure import Layers, enclose_backward
 from vnn_mondeq.onnx_io.enclosure import Interval, enclose
 from vnn_mondeq.onnx_io.feedback import Feedback, feedback
 from vnn_mondeq.onnx_io.node import Node
@@ -53,19 +54,36 @@ class Builder:
 
     - `box`: bounds of the flattened input, infinite where nothing is known.
     - `unit`: unit roundoff of the type of the model's inputs.
+    - `knots`: whether curves are relaxed with knots (`relaxation.py`).
     - `auxiliary`: boxes of the auxiliary inputs so far, one for each relaxed node: quantities
       that the graph defines by a function that is not piecewise linear, known by their bounds only.
     """
 
     box: Interval
     unit: float
+    knots: bool = True
     drafts: list[Draft] = field(default_factory=list)
     auxiliary: list[Interval] = field(default_factory=list)
     _known: dict[int, Interval] = field(default_factory=dict)
+    _arguments: dict[int, Interval] = field(default_factory=dict)
 
     def enclose(self, form: Form) -> Interval:
         """Bounds `(size,)` of a tensor over the box, exact and in a runtime."""
-        return enclose(form, self._bounds, self.unit)
+        low, high = enclose(form, self._bounds, self.unit)
+        if not any(source >= 0 for source in form.value) or not np.all(np.isfinite(self.box)):
+            return low, high
+        arguments = [draft.argument if draft.feedback is None else None for draft in self.drafts]
+        layers = Layers(arguments, self._argument_bounds, self._bounds, self.unit)
+        with np.errstate(invalid="ignore", over="ignore"):
+            other = enclose_backward(form, layers)
+        if other is None:
+            return low, high
+        return np.fmax(low, other[0]), np.fmin(high, other[1])
+
+    def _argument_bounds(self, block: int) -> Interval:
+        if block not in self._arguments:
+            self._arguments[block] = self.enclose(self.drafts[block].argument)
+        return self._arguments[block]
 
     def _bounds(self, source: int) -> Interval:
         """The interval of a source's variables, found once."""
@@ -77,11 +95,12 @@ class Builder:
             elif source < INPUT:
                 self._known[source] = self.auxiliary[AUXILIARY - source]
             else:
-                self._known[source] = self._block_bounds(self.drafts[source])
+                self._known[source] = self._block_bounds(source)
         return self._known[source]
 
-    def _block_bounds(self, draft: Draft) -> Interval:
-        lower, upper = (np.maximum(bound, 0.0) for bound in self.enclose(draft.argument))
+    def _block_bounds(self, block: int) -> Interval:
+        draft = self.drafts[block]
+        lower, upper = (np.maximum(bound, 0.0) for bound in self._argument_bounds(block))
         if draft.feedback is None:
             return lower, upper
         # ‖z*‖₂ <= ‖max(q, 0)‖₂ / m (vnn_mondeq.budget, step 1), and the body's own error.

@@ -89,12 +89,14 @@ class LoadedModel:
             return Replay(self.model_bytes)
         return ShowingReplay(self.model_bytes, self.shown_bytes, tuple(self.hidden))
 
-    def on_box(self, lower: np.ndarray, upper: np.ndarray) -> "LoadedModel":
+    def on_box(self, lower: np.ndarray, upper: np.ndarray, *, knots: bool = True) -> "LoadedModel":
         """The model for inputs in the box `[lower (d,), upper (d,)]` only.
 
         A model with operators that are not piecewise linear is compiled again: `system` then has
         auxiliary inputs whose bounds hold on this box alone, and `self.system` has infinite ones.
         Any other model is returned as it is.
+
+        - `knots`: how curves are relaxed, see `vnn_mondeq.onnx_io.relaxation`.
 
         **Raises** `UnsupportedModelError` where an operator needs tighter bounds.
         """
@@ -102,7 +104,8 @@ class LoadedModel:
             return self
         try:
             proto = onnx.load_model_from_string(self.model_bytes)
-            return compile_model(proto, self.path, (lower, upper), tuple(self.hidden))
+            box, hidden = (lower, upper), tuple(self.hidden)
+            return compile_model(proto, self.path, box, hidden, knots=knots)
         except ModelError as error:
             raise type(error)(f"{self.path}: {error}") from error
 
@@ -130,10 +133,13 @@ def compile_model(
     path: Path = Path("<memory>"),
     box: Interval | None = None,
     hidden: Sequence[str] = (),
+    *,
+    knots: bool = True,
 ) -> LoadedModel:
     """The meaning of a checked model in memory; `path` is only recorded.
 
     - `box`: bounds `(d,)` of the flattened inputs; none by default (see `LoadedModel.on_box`).
+    - `knots`: see there.
 
     **Raises** as `load` does, without the path in the message.
     """
@@ -146,7 +152,7 @@ def compile_model(
     _check_operators(proto, nodes)
     inputs, element_type = _input_shapes(proto.graph)
     unit = _UNITS[element_type]
-    builder = Builder(_everything(inputs) if box is None else box, unit)
+    builder = Builder(_everything(inputs) if box is None else box, unit, knots)
     values = _initial_values(proto.graph, inputs, unit)
     _evaluate(nodes, values, builder, unit, opset)
     outputs = _outputs(proto.graph, values, builder)
