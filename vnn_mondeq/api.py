@@ -6,7 +6,7 @@ result = verify(model, query, timeout=60.0)
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,11 @@ from vnn_mondeq.errors import DeadlineExceeded, InputError
 from vnn_mondeq.progress import AbstractObserver, NullObserver
 from vnn_mondeq.query.query import Query
 from vnn_mondeq.result import AbstractCertificate, CheckedCertificate, Reason, Result, Verdict
+
+STRAIGHT_SHARE = 0.3
+STRAIGHT_SECONDS = 60.0
+"""The part of the time, and the most of it, in which curves are relaxed by lines; the rest is for
+knots."""
 
 if TYPE_CHECKING:
     import numpy as np
@@ -123,8 +128,18 @@ def verify(
     if backend not in BACKENDS:
         raise InputError(f"unknown backend {backend!r}; choose one of {', '.join(BACKENDS)}")
     deadline = deadline_of(timeout)
-    gate = _gate(model, query, norms)
-    return run(gate.problem, gate, BACKENDS[backend], deadline, observer or NullObserver())
+    gate, bent = _gates(model, query, norms)
+    observer, stages = observer or NullObserver(), BACKENDS[backend]
+    if bent is None:
+        return run(gate.problem, gate, stages, deadline, observer)
+    # Lines first: they cost milliseconds, and where they suffice, knots would only be in the way.
+    first = deadline.sooner(min(STRAIGHT_SHARE * deadline.remaining(), STRAIGHT_SECONDS))
+    result = run(gate.problem, gate, stages, first, observer)
+    if result.verdict in (Verdict.SAT, Verdict.UNSAT) or deadline.expired:
+        return result
+    observer.event("relaxation", grade="knots")
+    gate = bent()
+    return run(gate.problem, gate, stages, deadline, observer)
 
 
 def check(
@@ -147,11 +162,14 @@ def check(
     import numpy as np
 
     deadline = deadline_of(timeout)
-    gate = _gate(model, query, norms)
+    gate, bent = _gates(model, query, norms)
     try:
         # Numbers that overflow are refused where they matter; they need no warnings.
         with np.errstate(all="ignore"):
             found = gate.confirm_certificate(certificate, deadline)
+            if bent is not None and not isinstance(found, CheckedCertificate):
+                # A proof says nothing of the relaxation that it is about; either may be meant.
+                found = bent().confirm_certificate(certificate, deadline)
     except DeadlineExceeded:
         return Result(Verdict.TIMED_OUT, Reason.TIMED_OUT)
     except (np.linalg.LinAlgError, MemoryError) as error:
@@ -182,7 +200,7 @@ def confirm_counterexample(
 
     from vnn_mondeq.gate import Rejection
 
-    gate = _gate(model, query, norms)
+    gate, _ = _gates(model, query, norms)
     if x.shape != (query.input_count,):
         raise InputError(
             f"the counterexample has {x.size} inputs and the query {query.input_count}"
@@ -239,15 +257,18 @@ def deadline_of(timeout: float | None) -> Deadline:
     return Deadline.after(math.inf if timeout is None else timeout)
 
 
-def _gate(
+def _gates(
     model: "LoadedModel | Mapping[str, LoadedModel | LoadedNorm]",
     query: Query,
     norms: "Mapping[str, LoadedNorm] | None",
-) -> "Gate":
-    """The gate for a query and its networks. **Raises** `MismatchError`."""
+) -> "tuple[Gate, Callable[[], Gate] | None]":
+    """The gate for a query and its networks, and where these have curves, one for the same problem
+    with a closer relaxation of them. **Raises** `MismatchError`."""
     from vnn_mondeq.gate import Gate
     from vnn_mondeq.networks import state
 
     networks = model if isinstance(model, Mapping) else {query.all_networks[0]: model}
     stated = state(query, {**networks, **(norms or {})})
-    return Gate(stated.problem, stated.element_type, stated.open_runtime, stated.problem_on)
+    common = (stated.element_type, stated.open_runtime, stated.problem_on)
+    bent = stated.bent
+    return Gate(stated.problem, *common), None if bent is None else lambda: Gate(bent(), *common)

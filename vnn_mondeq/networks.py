@@ -46,12 +46,15 @@ class Stated:
     - `open_runtime`: a runtime with the inputs and outputs of `problem.system`.
     - `problem_on`: the same problem with the models compiled for a box of inputs
       (`LoadedModel.on_box`).
+    - `bent`: the same problem with curves relaxed more closely and at the price of neurons; `None`
+      where the models have none.
     """
 
     problem: Problem
     element_type: str
     open_runtime: Callable[[], "Replay | ShowingReplay | JointReplay"]
     problem_on: Callable[[np.ndarray, np.ndarray], Problem]
+    bent: Callable[[], Problem] | None = None
 
 
 def state(query: Query, networks: "Mapping[str, LoadedModel | LoadedNorm]") -> Stated:
@@ -79,18 +82,23 @@ def state(query: Query, networks: "Mapping[str, LoadedModel | LoadedNorm]") -> S
     norms = {m.name: m.network.network for m in members if isinstance(m.network, LoadedNorm)}
     resolved = resolve_norms(query, norms)
 
-    def problem_on(lower: np.ndarray, upper: np.ndarray) -> Problem:
-        system = _system(resolved, [member.on_box(lower, upper) for member in members])
-        return state_problem(system, pieces, element_type)
+    def problem_on(lower: np.ndarray, upper: np.ndarray, *, knots: bool = False) -> Problem:
+        parts = [member.on_box(lower, upper, knots=knots) for member in members]
+        return state_problem(_system(resolved, parts), pieces, element_type)
 
-    system = _system(resolved, members)
+    system, bent = _system(resolved, members), None
     if system.auxiliary_size:
         hull = input_hull(resolved)
-        system = _system(resolved, [member.on_box(*hull) for member in members])
+        system = _system(resolved, [member.on_box(*hull, knots=False) for member in members])
+
+        def bent() -> Problem:
+            return problem_on(*hull, knots=True)
+
     pieces = in_pieces(system, resolved, element_type)
     problem = state_problem(system, pieces, element_type)
     alone = models[0].open_runtime if query.is_about_one_model else None
-    return Stated(problem, element_type, alone or (lambda: JointReplay(members)), problem_on)
+    open_runtime = alone or (lambda: JointReplay(members))
+    return Stated(problem, element_type, open_runtime, problem_on, bent)
 
 
 @final
@@ -138,11 +146,11 @@ class Member:
                     f"{list(model.hidden[variable.node])}"
                 )
 
-    def on_box(self, lower: np.ndarray, upper: np.ndarray) -> "Member":
+    def on_box(self, lower: np.ndarray, upper: np.ndarray, *, knots: bool) -> "Member":
         """The member with its model compiled for a box of the query's inputs."""
         if isinstance(self.network, LoadedNorm):
             return self
-        network = self.network.on_box(lower[self.places], upper[self.places])
+        network = self.network.on_box(lower[self.places], upper[self.places], knots=knots)
         return dataclasses.replace(self, network=network)
 
     def rows(self) -> np.ndarray:

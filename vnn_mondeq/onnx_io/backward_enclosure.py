@@ -2,8 +2,8 @@
 assembled systems; here for forms, while the graph is still read.
 
 Neurons of a ReLU block are replaced by lines in their pre-activations, these by what the block's
-argument says, until only the input, auxiliary inputs and equilibrium blocks are left, whose intervals
-end the walk. As in `enclosure.py`, bounds hold for the exact value and for a runtime's.
+argument says, until only the input, auxiliary inputs and equilibrium blocks are left, whose
+intervals end the walk. As in `enclosure.py`, bounds hold for the exact value and for a runtime's.
 """
 
 from collections.abc import Callable, Sequence

@@ -4,8 +4,8 @@ Over the interval `[l, u]` in which the argument lies,
 
     f(t) = p(t) + δ,      p(t) = c + s₀ t + Σ_k (s_k - s_{k-1}) ReLU(t - t_k),      |δ| <= e
 
-with `e` proved (`interpolation.py`). `p` costs a neuron for each knot, `δ` is an auxiliary input. So
-everything proved for all `δ` in the box holds for the true function; nothing else about `δ` is
+with `e` proved (`interpolation.py`). `p` costs a neuron for each knot, `δ` is an auxiliary input.
+So everything proved for all `δ` in the box holds for the true function; nothing else about `δ` is
 used. What a runtime errs in evaluating `f` is part of `e`.
 
 Two grades: a line has the larger `e` and no neurons, and suits engines that relax every neuron
