@@ -44,6 +44,7 @@ LEVELS: dict[str, int] = {
     "pieces": 8,
     "networks": 9,
     "gate": 8,
+    "zoom": 8,
     "portfolio": 9,
     "certificate_file": 9,
     "api": 10,
