@@ -50,10 +50,6 @@ _CORNERS = 8
 """How many corners of the input set are guessed."""
 
 
-ZOOM_SHARE, ZOOM_SECONDS = 0.2, 10.0
-"""The part of the remaining time, and the most of it, for looking closer at a failed candidate."""
-
-
 @final
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -347,8 +343,7 @@ def _through_gate(
 ) -> Result | None:
     match outcome.candidate:
         case WitnessCandidate(x):
-            found = _judge_witness(gate, engine, x, log)
-            return found or _zoomed(gate, engine, x, deadline, log)
+            return _judge_witness(gate, engine, x, log, deadline)
         case CertificateCandidate(certificate):
             return _judge_certificate(gate, engine, certificate, deadline, log)
         case NoAnswer(reason, detail):
@@ -357,29 +352,19 @@ def _through_gate(
     raise TypeError(f"engine {engine} returned {type(outcome.candidate).__name__}, no candidate")
 
 
-def _judge_witness(gate: Gate, engine: str, x: np.ndarray, log: _Log) -> Result | None:
+def _judge_witness(
+    gate: Gate, engine: str, x: np.ndarray, log: _Log, deadline: Deadline | None = None
+) -> Result | None:
+    """With a deadline, also a witness beside `x` will do, where the model is relaxed."""
     found = gate.confirm_witness(x)
+    if isinstance(found, Rejection) and gate.problem_on is not None and deadline is not None:
+        from vnn_mondeq.zoom import zoom
+
+        found = zoom(gate.problem, gate.problem_on, gate.confirm_witness, x, deadline) or found
     if isinstance(found, Witness):
         return Result(Verdict.SAT, witness=found, engine=engine, statistics=log.statistics)
     log.fail(engine, found.reason, found.detail)
     return None
-
-
-def _zoomed(gate: Gate, engine: str, x: np.ndarray, deadline: Deadline, log: _Log) -> Result | None:
-    """Where the model is relaxed, a candidate that fails may have a witness beside it."""
-    system = gate.problem.system
-    if gate.problem_on is None or not system.auxiliary_size:
-        return None
-    from vnn_mondeq.zoom import zoom
-
-    boxes = [obligation.asked.widened().bounds() for obligation in gate.problem.obligations]
-    hull = np.min([low for low, _ in boxes], axis=0), np.max([high for _, high in boxes], axis=0)
-    point = x[: system.file_input_size]
-    limit = deadline.sooner(min(ZOOM_SHARE * deadline.remaining(), ZOOM_SECONDS))
-    found = zoom(gate.problem_on, gate.confirm_witness, point, hull, limit)
-    if found is None:
-        return None
-    return Result(Verdict.SAT, witness=found, engine=engine, statistics=log.statistics)
 
 
 def _judge_certificate(

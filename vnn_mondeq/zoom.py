@@ -19,23 +19,32 @@ from vnn_mondeq.query.embedding import with_coordinates
 from vnn_mondeq.query.input_set import AbstractInputSet, Box, Intersection
 from vnn_mondeq.result import Witness, WitnessCandidate
 
+SHARE, SECONDS = 0.2, 10.0
+"""The part of the remaining time that it may take, and the most of it."""
+
 ROUNDS = 8
 """Each halves the box."""
 
 
 def zoom(
+    problem: Problem,
     problem_on: Callable[[np.ndarray, np.ndarray], Problem],
     confirm: Callable[[np.ndarray], object],
     start: np.ndarray,
-    bounds: tuple[np.ndarray, np.ndarray],
     deadline: Deadline,
 ) -> Witness | None:
-    """A confirmed witness near `start (d,)`, or none.
+    """A confirmed witness near a failed candidate, or none; at once none for an exact model.
 
-    - `problem_on`: the problem compiled for a box of inputs.
+    - `problem`: for all inputs that may be asked for, which have finite bounds.
+    - `problem_on`: the same compiled for a box of inputs `(d,)`.
     - `confirm`: the gate's check of a point `(d,)`.
-    - `bounds`: finite, of all inputs that may be asked for.
     """
+    if not problem.system.auxiliary_size:
+        return None
+    deadline = deadline.sooner(min(SHARE * deadline.remaining(), SECONDS))
+    boxes = [obligation.asked.widened().bounds() for obligation in problem.obligations]
+    bounds = np.min([low for low, _ in boxes], axis=0), np.max([high for _, high in boxes], axis=0)
+    start = start[: problem.system.file_input_size]
     centre, half = start, 0.5 * (bounds[1] - bounds[0])
     attack = ImplicitPgd(Schedule(rounds=1))
     for _ in range(ROUNDS):
@@ -43,8 +52,8 @@ def zoom(
         if deadline.expired:
             break
         low, high = np.maximum(bounds[0], centre - half), np.minimum(bounds[1], centre + half)
-        problem = _within(problem_on(low, high), low, high)
-        candidate = attack.run(problem, deadline, NullObserver()).candidate
+        near = _within(problem_on(low, high), low, high)
+        candidate = attack.run(near, deadline, NullObserver()).candidate
         if not isinstance(candidate, WitnessCandidate):
             break
         centre = candidate.x[: centre.size]
