@@ -45,6 +45,7 @@ LEVELS: dict[str, int] = {
     "networks": 9,
     "gate": 8,
     "zoom": 8,
+    "few_points": 8,
     "portfolio": 9,
     "certificate_file": 9,
     "api": 10,

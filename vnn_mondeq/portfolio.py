@@ -16,8 +16,9 @@ import numpy as np
 
 from vnn_mondeq.deadline import Deadline
 from vnn_mondeq.errors import DeadlineExceeded
+from vnn_mondeq.few_points import few_points
 from vnn_mondeq.gate import Gate, NothingToRefute, Rejection
-from vnn_mondeq.problem import Obligation, Problem
+from vnn_mondeq.problem import Problem
 from vnn_mondeq.progress import AbstractObserver, NullObserver
 from vnn_mondeq.result import (
     AbstractCertificate,
@@ -42,12 +43,6 @@ RESERVE_SECONDS = 2.0
 
 UNLIMITED_ATTACK_SECONDS = 30.0
 """The last attack's limit where the whole run has none."""
-
-_GUESSES = (-1.0, 1.0)
-"""Between which numbers an input without bounds is guessed."""
-
-_CORNERS = 8
-"""How many corners of the input set are guessed."""
 
 
 @final
@@ -300,30 +295,11 @@ def _guessed(problem: Problem, gate: Gate, log: _Log) -> Result | None:
     without; and what an attack finds in a relaxation is rarely what the network itself does.
     """
     for obligation in problem.obligations:
-        for point in obligation.inputs.project(_few_points(problem, obligation)):
+        for point in obligation.inputs.project(few_points(problem, obligation)):
             found = gate.confirm_witness(point)
             if isinstance(found, Witness):
                 return Result(Verdict.SAT, witness=found, engine="guess", statistics=log.statistics)
     return None
-
-
-def _few_points(problem: Problem, obligation: Obligation) -> np.ndarray:
-    """The middle `(1, d)` and some corners of the input set's box; see `_GUESSES` for inputs
-    without bounds. Auxiliary inputs stay at zero: they are no inputs of the file."""
-    lower, upper = obligation.inputs.bounds()
-    own = problem.system.file_input_size
-    bounded = np.isfinite(lower) & np.isfinite(upper)
-    with np.errstate(invalid="ignore"):
-        middle = np.where(bounded, 0.5 * lower + 0.5 * upper, 0.0)[None]
-    low, high = _GUESSES
-    ends = np.where(bounded, lower, low), np.where(bounded, upper, high)
-    if 2**own <= _CORNERS:
-        sides = np.arange(2**own)[:, None] >> np.arange(own) & 1 == 1
-    else:
-        sides = np.random.default_rng(0).random((_CORNERS, own)) < 0.5
-    corners = np.zeros((sides.shape[0], lower.size))
-    corners[:, :own] = np.where(sides, ends[1][:own], ends[0][:own])
-    return np.concatenate([middle, corners])
 
 
 def _engine_turn(
