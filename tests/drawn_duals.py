@@ -1,5 +1,7 @@
 """Drawn duals of the semidefinite robustness model, for its tests."""
 
+import dataclasses
+
 import numpy as np
 from strategies import constraint, query_of
 
@@ -14,7 +16,8 @@ CENTRAL_DIFFERENCE = 1e-6
 BOX = Box.from_floats(np.array([-0.5, -0.25]), np.array([0.5, 0.75]))
 
 
-def drawn_dual(seed: int, k: int = 4, n: int = 5, m: int = 0) -> ShorDual:
+def drawn_dual(seed: int, k: int = 4, n: int = 5, m: int = 0, *, crossed: bool = False) -> ShorDual:
+    """`crossed`: the constraints beyond the box have mixed terms."""
     rng = np.random.default_rng([81, seed])
     skew = rng.normal(size=(k, k))
     A = 2.0 * np.eye(k) + skew - skew.T
@@ -22,6 +25,11 @@ def drawn_dual(seed: int, k: int = 4, n: int = 5, m: int = 0) -> ShorDual:
     curve = rng.random((m, n)) * (np.arange(m) % 2 == 0)[:, None]
     positions = np.arange(m)
     beyond = SetConstraints(rng.random(m), rng.normal(size=(m, n)), curve, positions, np.ones(m), m)
+    if crossed:
+        mixed = 0.1 * rng.normal(size=(m, n, n))
+        mixed += np.swapaxes(mixed, 1, 2)
+        mixed[:, np.arange(n), np.arange(n)] = 0.0
+        beyond = dataclasses.replace(beyond, cross=mixed)
     return ShorDual(*data, beyond)
 
 

@@ -13,7 +13,7 @@ from tolerances import FIXPOINT_FLOAT, ORACLE_RELATIVE
 from vnn_mondeq.bounds.check import Rejection
 from vnn_mondeq.deadline import Deadline
 from vnn_mondeq.progress import NullObserver
-from vnn_mondeq.query.input_set import Box, HalfSpace, Intersection, LqBall
+from vnn_mondeq.query.input_set import Box, HalfSpace, Intersection, LqBall, Quadratic
 from vnn_mondeq.result import CertificateCandidate
 from vnn_mondeq.rounding import gamma
 from vnn_mondeq.sdp.ascent import AscentSettings
@@ -25,7 +25,32 @@ from vnn_mondeq.sdp.phases import scaled_form
 from vnn_mondeq.sdp.set_constraints import parts_beyond_boxes, set_constraints
 from vnn_mondeq.statement import build_problem
 
-KINDS = ("polytope", "l1", "l2", "l1_and_box", "l2_and_box")
+KINDS = ("polytope", "l1", "l2", "l1_and_box", "l2_and_box", "ellipsoid", "axes", "saddle")
+
+
+def drawn_set(rng, d: int, kind: str):
+    """An input set of the named kind; the last three are a box with a quadratic set through it."""
+    if kind not in ("ellipsoid", "axes", "saddle"):
+        return input_set(rng, d, kind)
+    box = input_set(rng, d, "typical")
+    middle, half = 0.5 * (box.lower + box.upper), 0.5 * (box.upper - box.lower)
+    root = rng.normal(size=(d, d)) / half
+    signs = np.where(np.arange(d) == 0, -1.0, 1.0)
+    P = {
+        "ellipsoid": root.T @ root,
+        "axes": np.diag(1.0 / half**2),
+        "saddle": root.T @ (signs[:, None] * root),
+    }[kind]
+    size = {"ellipsoid": 1.0, "axes": 0.6, "saddle": -0.1}[kind]
+    quadratic = {
+        (i, j): Fraction(P[i, j]) * (1 if i == j else 2)
+        for i in range(d)
+        for j in range(i, d)
+        if P[i, j]
+    }
+    linear = {i: Fraction(v) for i, v in enumerate(-2.0 * P @ middle)}
+    offset = Fraction(float(middle @ P @ middle) - size)
+    return Intersection((box, Quadratic(d, quadratic, linear, offset, strict=False)))
 
 
 def units(lower, upper) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -52,23 +77,28 @@ def test_terms_of_the_check_are_non_negative_on_the_set(kind):
     checked = 0
     for seed in range(20):
         rng = np.random.default_rng([85, seed])
-        inputs = input_set(rng, 3, kind)
+        inputs = drawn_set(rng, 3, kind)
         center, half, varying = units(*inputs.bounds())
         for index in range(len(parts_beyond_boxes(inputs))):
             only = np.eye(len(parts_beyond_boxes(inputs)))[index]
             terms = beyond_terms(inputs, (center, half), varying, only)
             assert not isinstance(terms, str)
             unit = gamma(terms.operations) * (
-                terms.size_constant + 2.0 * terms.size_line.sum() + terms.diagonal.sum()
+                terms.size_constant + 2.0 * terms.size_line.sum() + terms.size_diagonal.sum()
             )
+            cross = np.zeros((3, 3)) if terms.cross is None else terms.cross
+            unit += gamma(terms.operations) * np.abs(cross).sum()
             for point in members(rng, inputs, 20):
                 checked += 1
                 total = Fraction(terms.constant)
-                for j, position in enumerate(varying):
-                    xi = Fraction(float(point[position])) - Fraction(float(center[position]))
-                    xi /= Fraction(float(half[position]))
-                    total += Fraction(float(terms.diagonal[j])) * xi * xi
-                    total += 2 * Fraction(float(terms.line[j])) * xi
+                exact = [Fraction(float(point[i])) - Fraction(float(center[i])) for i in varying]
+                xi = [v / Fraction(float(half[i])) for v, i in zip(exact, varying, strict=True)]
+                for j, v in enumerate(xi):
+                    total += Fraction(float(terms.diagonal[j])) * v * v
+                    total += 2 * Fraction(float(terms.line[j])) * v
+                    total += sum(
+                        Fraction(float(c)) * v * w for c, w in zip(cross[j], xi, strict=True)
+                    )
                 assert total <= Fraction(float(unit))
     assert checked > 100
 
@@ -78,12 +108,15 @@ def test_terms_of_the_solver_and_of_the_check_agree(kind):
     """Two derivations of one constraint; they differ by rounding only."""
     for seed in range(10):
         rng = np.random.default_rng([86, seed])
-        inputs = input_set(rng, 4, kind)
+        inputs = drawn_set(rng, 4, kind)
         center, half, varying = units(*inputs.bounds())
         found = set_constraints(inputs, center, half, varying)
         scaled = rng.random(found.constant.size)
         terms = beyond_terms(inputs, (center, half), varying, found.multipliers(scaled))
         assert np.allclose(terms.diagonal, scaled @ found.curve)
+        assert (terms.cross is None) == (found.cross is None)
+        if terms.cross is not None:
+            assert np.allclose(terms.cross, np.tensordot(scaled, found.cross, axes=1))
         assert np.allclose(-2.0 * terms.line, scaled @ found.linear)
         assert np.isclose(-terms.constant, scaled @ found.constant)
 
@@ -144,7 +177,7 @@ def test_bound_is_below_attained_values_and_above_that_of_the_box(kind):
     for seed in range(6):
         rng = np.random.default_rng([87, seed])
         raw = raw_system(rng, "plain", 5, 3, 1)
-        inputs = input_set(rng, 3, kind)
+        inputs = drawn_set(rng, 3, kind)
         own = semidefinite_bound(raw, inputs, as_it_is=True)
         if own is None:
             continue
@@ -207,6 +240,34 @@ def test_check_refuses_the_certificate_for_a_larger_ball(proved):
     for inputs in (Intersection((box, wider)), Intersection((box,)), box):
         larger = dataclasses.replace(obligation, proof_inputs=inputs)
         assert refused(dataclasses.replace(problem, obligations=(larger,)), certificate)
+
+
+@pytest.mark.parametrize("kind", ("ellipsoid", "saddle"))
+def test_proofs_by_a_quadratic_are_confirmed_and_hold_for_it_alone(kind):
+    for seed in range(20):
+        rng = np.random.default_rng([188, seed])
+        raw = raw_system(rng, "plain", 6, 3, 1)
+        inputs = drawn_set(rng, 3, kind)
+        bound = semidefinite_bound(raw, inputs, as_it_is=True)
+        if bound is None or bound - semidefinite_bound(raw, inputs, as_it_is=False) < 1e-2:
+            continue
+        problem = one_row(raw, inputs, -bound + 2e-3)
+        outcome = StrengthenedShor().run(problem, Deadline.never(), NullObserver())
+        if not isinstance(outcome.candidate, CertificateCandidate):
+            continue
+        certificate = outcome.candidate.certificate
+        (refutation,) = certificate.proofs[0].refutations
+        if not isinstance(refutation, ShorRefutation):
+            continue
+        assert laws.confirm(problem, certificate) is not None
+        assert refused(problem, with_beyond(certificate, np.zeros(1)))
+        (obligation,) = problem.obligations
+        box, quadratic = obligation.proof_inputs.parts
+        larger = dataclasses.replace(quadratic, offset=quadratic.offset - 1)
+        wider = dataclasses.replace(obligation, proof_inputs=Intersection((box, larger)))
+        assert refused(dataclasses.replace(problem, obligations=(wider,)), certificate)
+        return
+    raise AssertionError("no drawn problem needed its quadratic")
 
 
 def test_half_spaces_close_what_their_box_leaves_open():

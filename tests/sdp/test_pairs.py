@@ -29,7 +29,7 @@ from vnn_mondeq.sdp.shor import Multipliers, ShorDual
 def drawn_pairs(seed, k=4, n=5, m=0):
     rng = np.random.default_rng([90, seed])
     left, right = rng.integers(0, 3 * k, size=(2, 7))
-    dual = dataclasses.replace(drawn_dual(seed, k, n, m), pairs=Pairs(left, right))
+    dual = dataclasses.replace(drawn_dual(seed, k, n, m, crossed=m > 0), pairs=Pairs(left, right))
     known = drawn_multipliers(seed, dual)
     prices = 0.02 * np.exp(0.3 * rng.normal(size=7))
     products = np.concatenate([known.products[: 3 * k], prices])

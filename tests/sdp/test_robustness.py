@@ -26,10 +26,10 @@ from vnn_mondeq.sdp.phases import scaled_form
 from vnn_mondeq.sdp.shor import Multipliers, ShorDual
 
 
-@pytest.mark.parametrize("m", (0, 2))
+@pytest.mark.parametrize("m, crossed", ((0, False), (2, False), (2, True)))
 @pytest.mark.parametrize("seed", range(4))
-def test_gradient_matches_differences_of_the_potential(seed, m):
-    dual, tau = drawn_dual(seed, m=m), 3.0
+def test_gradient_matches_differences_of_the_potential(seed, m, crossed):
+    dual, tau = drawn_dual(seed, m=m, crossed=crossed), 3.0
     at = dual.evaluate(drawn_multipliers(seed, dual), tau)
     gradient, _ = dual.derivatives(at, tau)
     for direction in np.eye(gradient.size):
@@ -41,10 +41,10 @@ def test_gradient_matches_differences_of_the_potential(seed, m):
         assert slope == pytest.approx(gradient @ direction, rel=1e-5, abs=1e-5)
 
 
-@pytest.mark.parametrize("m", (0, 2))
+@pytest.mark.parametrize("m, crossed", ((0, False), (2, False), (2, True)))
 @pytest.mark.parametrize("seed", range(4))
-def test_hessian_matches_differences_of_the_gradient(seed, m):
-    dual, tau = drawn_dual(seed, m=m), 3.0
+def test_hessian_matches_differences_of_the_gradient(seed, m, crossed):
+    dual, tau = drawn_dual(seed, m=m, crossed=crossed), 3.0
     at = dual.evaluate(drawn_multipliers(seed, dual), tau)
     gradient, model = dual.derivatives(at, tau)
     exact = np.empty_like(model)

@@ -344,6 +344,8 @@ def _quadratic(
     matrix[:, 0] += linear
     diagonal = np.concatenate([[beyond.constant - sigma.sum()], sigma + beyond.diagonal, rho])
     matrix[np.diag_indices(1 + n + k)] += diagonal
+    if beyond.cross is not None:
+        matrix[1 : 1 + n, 1 : 1 + n] += beyond.cross
     magnitude = np.abs(gradient)
     row_sums = magnitude.sum(axis=1)
     column = magnitude.T @ (nu * row_sums + 0.5 * t)
@@ -352,6 +354,9 @@ def _quadratic(
     line[1 : 1 + n] += 0.5 * np.abs(form.on_x) + beyond.size_line
     line[1 + n :] += 0.5 * (np.abs(form.on_z) + rho)
     column += line + np.abs(diagonal)
+    column[1 : 1 + n] += sigma + beyond.size_diagonal
+    if beyond.cross is not None:
+        column[1 : 1 + n] += np.abs(beyond.cross).sum(axis=0)
     column[0] += line.sum() + sigma.sum() + beyond.size_constant
     error = gamma(k + n + 13 + beyond.operations) * float(column.max()) * SAFETY + UNDERFLOW
     if products is not None:

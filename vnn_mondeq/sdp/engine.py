@@ -44,7 +44,8 @@ class StrengthenedShor(AbstractEngine):
     - `pairs`: products of pairs of neurons, for a case that misses by at most `near` times what
       the linear bound misses; `None`: without. They take minutes on hundreds of neurons.
 
-    Of an input set that is no box, its bounding box, balls and half-spaces are used. Incomplete.
+    Of an input set that is no box, its bounding box, balls, half-spaces and quadratics are used.
+    Incomplete.
     """
 
     boxes: InductiveBox = field(default_factory=lambda: InductiveBox(exact_within=0.0))

@@ -67,6 +67,10 @@ class AbstractBlocks(ABC):
         """Between `σ` and those, `(n, ·)` each: of `-log det H`, and of `τ γ` without its factor
         `x_j`."""
 
+    @abstractmethod
+    def curved_by(self, C: np.ndarray) -> np.ndarray:
+        """Between the form `ξᵀCξ` and the products, of `-log det H`: `cross` for any matrix."""
+
     def whole(
         self, coupled: np.ndarray, inverse: np.ndarray, beyond: SetConstraints | None
     ) -> np.ndarray:
@@ -87,9 +91,18 @@ class AbstractBlocks(ABC):
         if beyond is None or beyond.constant.size == 0:
             return H
         tilt = beyond.curve * x - 0.5 * beyond.linear
-        on_inputs = beyond.curve @ straight + 2.0 * tau * tilt @ (whole * x)
-        rows = np.hstack([on_inputs, beyond.curve @ curved + tilt @ pulled])
-        last = beyond.curve @ straight @ beyond.curve.T + 2.0 * tau * tilt @ whole @ tilt.T
+        on_inputs, on_products = beyond.curve @ straight, beyond.curve @ curved
+        last = on_inputs @ beyond.curve.T
+        if beyond.cross is not None:
+            tilt = tilt + beyond.cross @ x
+            C = beyond.cross + np.array([np.diag(row) for row in beyond.curve])
+            changed = whole @ C @ whole - inverse @ C @ inverse
+            on_inputs = np.diagonal(changed, axis1=1, axis2=2)
+            on_products = np.array([self.curved_by(matrix) for matrix in C])
+            last = np.tensordot(changed, C, axes=([1, 2], [1, 2]))
+        on_inputs = on_inputs + 2.0 * tau * tilt @ (whole * x)
+        rows = np.hstack([on_inputs, on_products + tilt @ pulled])
+        last = last + 2.0 * tau * tilt @ whole @ tilt.T
         return np.block([[H, rows.T], [rows, last]])
 
 
@@ -127,3 +140,15 @@ class HessianBlocks(AbstractBlocks):
         curved = [xz * xa[:, :k], xz * xz, (xa - own) * (xa + own)]
         pulled = [0.5 * (xz * s[:k] + xa[:, :k] * z), xz * (z - 0.5), xa * (s - 0.5)]
         return np.hstack(curved), 2.0 * self.tau * np.hstack(pulled)
+
+    def curved_by(self, C: np.ndarray) -> np.ndarray:
+        grams, k = self.grams, self.z.size
+        xz, xa, own = grams.xz, grams.xa, grams.own
+        image = C @ xa
+        return np.concatenate(
+            [
+                (xz * image[:, :k]).sum(axis=0),
+                (xz * (C @ xz)).sum(axis=0),
+                (xa * image - own * (C @ own)).sum(axis=0),
+            ]
+        )

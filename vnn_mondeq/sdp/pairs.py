@@ -162,6 +162,12 @@ class PairBlocks(AbstractBlocks):
         pulled = whole[:, left] * b + whole[:, right] * a
         return -self.sign * curved, -self.tau * self.sign * pulled
 
+    def curved_by(self, C: np.ndarray) -> np.ndarray:
+        atoms, left, right = self.atoms, self.left, self.right
+        whole, alone = atoms.cross, atoms.cross_removed
+        curved = whole[:, left] * (C @ whole)[:, right] - alone[:, left] * (C @ alone)[:, right]
+        return -self.sign * curved.sum(axis=0)
+
 
 def worst_pairs(dual: "ShorDual", at: "Evaluation", tau: float, count: int) -> Pairs:
     """The `count` products, not yet in the dual, that its relaxation violates most.

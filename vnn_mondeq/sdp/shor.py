@@ -36,7 +36,7 @@ from vnn_mondeq.sdp.hessian import AbstractBlocks, Grams, HessianBlocks
 from vnn_mondeq.sdp.input_block import AbstractInputBlock, FewInputs, ManyInputs
 from vnn_mondeq.sdp.many_inputs import many_inputs_step
 from vnn_mondeq.sdp.pairs import PairBlocks, Pairs, ProductForm
-from vnn_mondeq.sdp.set_constraints import SetConstraints
+from vnn_mondeq.sdp.set_constraints import MANY_INPUTS, SetConstraints
 
 INPUT_BARRIER = 0.01
 """`ω` of the module docstring."""
@@ -46,9 +46,6 @@ CORRECTIONS = 4
 
 NEGLIGIBLE = 1e-11
 """Error of a bound that is let pass, relative to the sum of the inputs' multipliers."""
-
-MANY_INPUTS = 100
-"""From here on nothing of the size of the inputs squared is factorised (`input_block.py`)."""
 
 MANY_PER_NEURON = 8
 """From these on (both) the Newton system is solved by conjugate gradients (`many_inputs.py`). With
@@ -140,7 +137,7 @@ class ShorDual:
     @property
     def is_many(self) -> bool:
         """Whether the inputs' block is held by Woodbury's formula."""
-        return self.on_x.size >= self.many
+        return self.on_x.size >= self.many and (self.beyond is None or self.beyond.cross is None)
 
     def uniform(self, sigma: float, products: float) -> Multipliers:
         """All equal. Strictly feasible: `ρẑ² + tẑŝ + νŝ²` is positive where `t² < 4ρν`."""
@@ -148,34 +145,37 @@ class ShorDual:
         return Multipliers(*given, np.full(self.count, sigma))
 
     def _inputs(self, multipliers: Multipliers) -> tuple[np.ndarray, np.ndarray, float]:
-        """The diagonal of `D`, the linear objective and the constant that the inputs' multipliers
-        make."""
+        """`D`, as its diagonal where that is all, the linear objective and the constant that the
+        inputs' multipliers make."""
         sigma, delta = multipliers.sigma, multipliers.beyond
         constant = float(sigma.sum())
         if delta.size == 0:
             return sigma, self.on_x, constant
         beyond = self.beyond
         constant += float(delta @ beyond.constant)
-        return sigma + delta @ beyond.curve, self.on_x + delta @ beyond.linear, constant
+        D, on_x = sigma + delta @ beyond.curve, self.on_x + delta @ beyond.linear
+        if beyond.cross is not None:
+            D = np.diag(D) + np.tensordot(delta, beyond.cross, axes=1)
+        return D, on_x, constant
 
     def evaluate(self, multipliers: Multipliers, tau: float) -> Evaluation | None:
         """`None` where the quadratic part is not positive definite, or so nearly not that its
         stationary point cannot be found in floating point."""
-        diagonal, on_x, constant = self._inputs(multipliers)
+        D, on_x, constant = self._inputs(multipliers)
         form, A = self._form(multipliers), self.A
         try:
-            inputs = self._block(diagonal, form.N)
+            inputs = self._block(D, form.N)
             G = form.T + form.N @ A
             H = form.R + form.T.T @ A + A.T @ G - G.T @ inputs.Q @ G
             factor = np.linalg.cholesky(0.5 * (H + H.T))
         except np.linalg.LinAlgError:
             return None
         tolerance = NEGLIGIBLE * float(multipliers.sigma.sum())
-        point = self._stationary(form, diagonal, on_x, inputs, G, factor, tolerance)
+        point = self._stationary(form, D, on_x, inputs, G, factor, tolerance)
         if point is None:
             return None
         z, x, s = point
-        bound = float(on_x @ x - diagonal @ (x * x)) + float(self.on_z @ z) + constant
+        bound = float(on_x @ x - x @ _times(D, x)) + float(self.on_z @ z) + constant
         bound -= form.value(z, s)
         log_det = 2.0 * float(np.log(np.diag(factor)).sum())
         potential = tau * bound - log_det - float(self.barrier() @ np.log(multipliers.flat()))
@@ -188,15 +188,15 @@ class ShorDual:
             return form
         return self.pairs.subtracted(form, multipliers.products[families:])
 
-    def _block(self, diagonal: np.ndarray, N: np.ndarray) -> AbstractInputBlock:
+    def _block(self, D: np.ndarray, N: np.ndarray) -> AbstractInputBlock:
         if self.is_many:
-            return ManyInputs.of(diagonal, self.B, N)
-        return FewInputs.of(np.diag(diagonal), self.B, N)
+            return ManyInputs.of(D, self.B, N)
+        return FewInputs.of(D if D.ndim == 2 else np.diag(D), self.B, N)
 
     def _stationary(
         self,
         form: ProductForm,
-        diagonal: np.ndarray,
+        D: np.ndarray,
         on_x: np.ndarray,
         inputs: AbstractInputBlock,
         G: np.ndarray,
@@ -213,7 +213,7 @@ class ShorDual:
         for _ in range(CORRECTIONS):
             # Minus half the gradient of the quadratic, and the step that takes it to zero.
             price = -(form.N @ s) - form.T @ z - 0.5 * form.on_s
-            right_x = 0.5 * on_x - diagonal * x - B.T @ price
+            right_x = 0.5 * on_x - _times(D, x) - B.T @ price
             right_z = 0.5 * (self.on_z - form.on_z) - form.R @ z - s @ form.T + A.T @ price
             right_z += G.T @ inputs.pull(right_x)
             step_z = cho_solve((factor, True), right_z, check_finite=False)
@@ -241,6 +241,9 @@ class ShorDual:
         x = at.x
         coupled, inverse = (grams.own @ grams.core) @ grams.own.T, at.inputs.inverse()
         gradient = self.gradient(np.diag(coupled) + tau * x * x, grams, at, tau)
+        if self.beyond is not None and self.beyond.cross is not None:
+            moments = coupled + tau * np.outer(x, x)
+            gradient[-self.count :] -= np.tensordot(self.beyond.cross, moments, axes=2)
         scale = at.multipliers.flat()
         barrier = self.barrier()
         gradient -= barrier / scale
@@ -302,3 +305,7 @@ class ShorDual:
         if not np.isfinite(decrease):
             return None
         return step, float(np.sqrt(max(decrease, 0.0)))
+
+
+def _times(D: np.ndarray, x: np.ndarray) -> np.ndarray:
+    return D * x if D.ndim == 1 else D @ x
