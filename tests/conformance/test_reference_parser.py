@@ -37,7 +37,7 @@ NAMES = {
     "Equal": "==",
     "NotEqual": "!=",
 }
-TEXTS, POINTS = 150, 12
+TEXTS, ELABORATED, POINTS = 150, 50, 12
 
 
 def combine(word: str, values: list[Fraction]) -> Fraction:
@@ -129,6 +129,50 @@ def test_three_readers_agree_on_drawn_texts():
             assert len(found) == 1, drawn.text
             seen |= found
     assert seen == {True, False}
+
+
+def test_the_elaborated_query_means_the_same():
+    """Normal form, numbering and ties included: `Query` against the reference parser's tree."""
+    rng = np.random.default_rng(31)
+    seen, read = set(), 0
+    for _ in range(ELABORATED):
+        drawn = draw(rng)
+        try:
+            query = parse(drawn.text)
+        except QueryError as error:
+            assert "disjunctive normal form" in str(error)  # the cap on cases
+            continue
+        read += 1
+        theirs = reference.parse_query_string(drawn.text)
+        for _ in range(POINTS):
+            inputs, outputs, point = numbered_point(query, rng)
+            expected = all(their_truth(a.expr, point) for a in theirs.assertions)
+            assert lies_in_a_case(query, inputs, outputs) == expected, drawn.text
+            seen.add(expected)
+    assert seen == {True, False}
+    assert read > ELABORATED // 2
+
+
+def numbered_point(query, rng: np.random.Generator):
+    """Values by position, inputs and outputs, and the same by the names of the elements."""
+    values: dict[bool, dict[int, Fraction]] = {True: {}, False: {}}
+    point = {}
+    for variable in query.variables:
+        own = values[variable.kind == "input"]
+        for at, place in zip(np.ndindex(*variable.shape), variable.places, strict=True):
+            value = own.setdefault(int(place), Fraction(int(rng.integers(-3, 4)), 2))
+            point[f"{variable.name}{list(at)}" if at else variable.name] = value
+    return values[True], values[False], point
+
+
+def lies_in_a_case(query, inputs: dict, outputs: dict) -> bool:
+    floats = np.array([float(inputs[i]) for i in range(len(inputs))])
+    for case in query.cases:
+        rows = [*case.constraints, *case.checked]
+        found = [(row.value(inputs, outputs), row.strict) for row in rows]
+        if case.inputs.contains(floats) and all(v < 0 if s else v <= 0 for v, s in found):
+            return True
+    return False
 
 
 def same_declarations(ours, theirs) -> None:

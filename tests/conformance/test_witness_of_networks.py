@@ -1,5 +1,6 @@
 """Counterexamples of queries about several networks and hidden nodes, judged by `witness.py`."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +125,12 @@ def test_counterexamples_are_correct(name, kind, models, tmp_path):
         if not out.startswith("sat"):
             continue
         violated += 1
+        printed = json.loads(command("-q", "verify", "--json", query, *options)[1])
+        variables = {v["name"]: v for v in printed["witness"]["variables"]}
+        for declared in instance.declared():
+            shown = variables[declared.name]
+            assert (shown["network"], shown["kind"]) == (declared.network, declared.kind)
+            assert str(float(shown["values"][-1])) in out
         assert judge_text(instance, out) == "correct"
         folder = tmp_path / f"folder{number}"
         serialised = command("-q", "verify", query, *options, "--serialise-assignments", folder)
