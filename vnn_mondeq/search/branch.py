@@ -77,11 +77,15 @@ class _Open:
 @final
 @dataclass(slots=True, eq=False)
 class _Record:
-    """A node that is decided, with links down; becomes a `Node` at the end."""
+    """A node that is decided, with links down; becomes a `Node` at the end.
+
+    `choice`: until its children are on the list, which own what it holds from then on.
+    """
 
     rounds: tuple[BoxRound, ...]
     closing: Closing | None = None
     choice: Choice | None = None
+    neuron: int = -1
     inactive: "_Record | None" = None
     active: "_Record | None" = None
 
@@ -134,6 +138,7 @@ class PhaseSearch:
                 child = record.choice.active if is_active else record.choice.inactive
                 below = _Open(child.box, record, is_active, 0.5 * opened.share, child.start)
                 heapq.heappush(waiting, (child.margin, next(order), below))
+            record.neuron, record.choice = record.choice.neuron, None
         return _finished(top)
 
     @property
@@ -198,7 +203,7 @@ def _finished(top: _Record) -> Node:
             built[id(record)] = Node(record.rounds, record.closing)
         elif ready:
             split = Split(
-                record.choice.neuron, built.pop(id(record.inactive)), built.pop(id(record.active))
+                record.neuron, built.pop(id(record.inactive)), built.pop(id(record.active))
             )
             built[id(record)] = Node(record.rounds, split)
         else:
