@@ -65,14 +65,16 @@ def _compare(case: Case, model: LoadedModel, runtime, rng) -> None:
     size = int(np.prod(case.shape))
     low = rng.uniform(case.lower, case.upper, size=size).astype(np.float32)
     high = np.minimum(low + rng.uniform(0.0, 3.0, size=size), case.upper).astype(np.float32)
-    whole = model.on_box(low.astype(np.float64), high.astype(np.float64))
+    ends = low.astype(np.float64), high.astype(np.float64)
+    grades = [model.on_box(*ends, knots=knots) for knots in (False, True)]
     for point in (low, high, *rng.uniform(low, high, size=(3, size))):
         x = np.clip(point.astype(np.float32), low, high)
         computed = runtime.run(None, {"x": x.reshape(case.shape)})[0]
         y = computed.astype(np.float64).reshape(-1)
         slip = FLOAT32 * (1.0 + np.abs(y))
-        least, most = _between(whole, x)
-        assert np.all(least - slip <= y) and np.all(y <= most + slip)
+        for whole in grades:
+            least, most = _between(whole, x)
+            assert np.all(least - slip <= y) and np.all(y <= most + slip)
         wide = x.astype(np.float64)
         least, most = _between(model.on_box(wide, wide), x)
         assert np.all(least - slip <= y) and np.all(y <= most + slip)
