@@ -18,7 +18,7 @@ from vnn_mondeq import gate, statement
 from vnn_mondeq.attack import ImplicitPgd, Schedule
 from vnn_mondeq.bounds import check
 from vnn_mondeq.bounds.engine import InductiveBox
-from vnn_mondeq.query import input_set, support
+from vnn_mondeq.query import ball, support
 from vnn_mondeq.query.input_set import Box
 from vnn_mondeq.result import (
     AbstractEngine,
@@ -132,11 +132,11 @@ def box_support_without_rounding() -> list:
 
 
 def ball_support_without_rounding() -> list:
-    original = input_set.LqBall.center_floats
+    original = ball.LqBall.center_floats
     exact = mock.patch.object(
-        input_set.LqBall, "center_floats", lambda self: (original(self)[0], 0.0 * original(self)[1])
+        ball.LqBall, "center_floats", lambda self: (original(self)[0], 0.0 * original(self)[1])
     )
-    return [*no_rounding(input_set), exact]
+    return [*no_rounding(ball), exact]
 
 
 def box_not_widened() -> list:
@@ -212,7 +212,7 @@ def gate_does_not_replay() -> list:
 def gate_forgets_the_input_set() -> list:
     return [
         mock.patch.object(Box, "contains", lambda self, point: True),
-        mock.patch.object(gate, "_round_into", lambda inputs, x, dtype: x.astype(dtype)),
+        mock.patch.object(gate, "round_into", lambda inputs, x, dtype: x.astype(dtype)),
     ]
 
 
