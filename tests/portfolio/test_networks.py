@@ -87,7 +87,8 @@ def grid_verdict(text: str, first: onnx.ModelProto, second: onnx.ModelProto | No
                 point |= point_names(f"X{suffix}", list(at)) | point_names(
                     f"Y{suffix}", values["y"]
                 )
-                point |= point_names("P", values["pre"]) | point_names("Q", values["post"])
+                if suffix == "A":  # hidden tensors are declared there only
+                    point |= point_names("P", values["pre"]) | point_names("Q", values["post"])
         if holds(text, point):
             return True
     return False
@@ -204,6 +205,36 @@ def test_hidden_tensors_against_a_grid(tmp_path, seed):
         assert result.verdict is not Verdict.UNSAT, "refuted, yet a grid point satisfies it"
     if seed % 3 == 2:
         assert result.verdict is not Verdict.SAT
+
+
+def drawn_condition(rng: np.random.Generator, with_hidden: bool) -> str:
+    """Up to three comparisons of sums and products of two elements each."""
+    names = ["YA[0,0]", "YA[0,1]", "YB[0,0]", "YB[0,1]", "XA[0,0]", "XB[0,1]"]
+    names += ["P[0,0]", "Q[0,1]", "P[0,2]"] if with_hidden else []
+    atoms = []
+    for _ in range(int(rng.integers(1, 4))):
+        a, b = rng.choice(names, 2)
+        forms = (f"(- {a} {b})", f"(* {a} {b})", f"(+ {a} (* -0.5 {b}))", f"(* {a} {a})")
+        relation = rng.choice(["<=", ">=", "<", ">", "==", "!="])
+        atoms.append(f"({relation} {rng.choice(forms)} {float(rng.integers(-6, 13)) / 4})")
+    return atoms[0] if len(atoms) == 1 else f"({rng.choice(['and', 'or'])} {' '.join(atoms)})"
+
+
+def test_drawn_queries_against_a_grid(tmp_path):
+    verdicts = []
+    for seed in range(14):
+        rng = np.random.default_rng([7, seed])
+        first, second = drawn_network(rng), drawn_network(rng)
+        hidden = HIDDEN if seed % 2 else ""
+        text = HEAD + declared("a", "A", hidden=hidden) + declared("b", "B") + boxes("XA", "XB")
+        text += ("", TIED, HALF_TIED)[seed % 3] + f"(assert {drawn_condition(rng, bool(hidden))})"
+        _, result = answer(tmp_path, text, {"a": first, "b": second}, timeout=1.0)
+        verdicts.append(result.verdict)
+        if result.verdict is Verdict.SAT:
+            demand_true_witness(text, result.witness, {"A": first, "B": second})
+        elif result.verdict is Verdict.UNSAT:
+            assert not grid_verdict(text, first, second), text
+    assert min(verdicts.count(Verdict.SAT), verdicts.count(Verdict.UNSAT)) >= 3
 
 
 def test_hidden_tensors_of_two_networks_are_told_apart(tmp_path):
