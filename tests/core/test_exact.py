@@ -36,3 +36,9 @@ def test_a_rounded_file_has_no_exact_outputs(rng):
     c = system.output.coefficients
     rounded = AffineMap(c, radius=Coefficients(0 * c.on_z, 0 * c.on_x, 0 * c.offset + 1e-9))
     assert exact_outputs(dataclasses.replace(system, output=rounded), np.zeros(2)) is None
+
+
+def test_a_plain_loop_has_no_exact_outputs(rng):
+    system = raw_system(rng, "plain", p=3, d=2, q=2).build()
+    blocks = tuple(dataclasses.replace(block, plain_loop=True) for block in system.blocks)
+    assert exact_outputs(dataclasses.replace(system, blocks=blocks), np.zeros(2)) is None
