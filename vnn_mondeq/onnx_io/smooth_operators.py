@@ -156,15 +156,14 @@ def _reciprocal(node: Node, form: Form, builder: Builder) -> Form:
 
 def softmax(node: Node, builder: Builder) -> Form:
     x = node.form(0)
-    rank = len(x.shape)
     older = node.opset < 13
-    axis = int(node.attribute("axis", 1 if older else -1)) % max(rank, 1)
-    # Before opset 13 all axes from this one on form a row.
-    shape = (-1, int(np.prod(x.shape[axis:]))) if older else None
+    axis = int(node.attribute("axis", 1 if older else -1)) % max(len(x.shape), 1)
     places = np.arange(x.size).reshape(x.shape)
-    rows = places.reshape(shape) if older else np.moveaxis(places, axis, -1).reshape(
-        -1, x.shape[axis]
-    )  # fmt: skip
+    if older:
+        # There, all axes from this one on form a row.
+        rows = places.reshape(-1, int(np.prod(x.shape[axis:])))
+    else:
+        rows = np.moveaxis(places, axis, -1).reshape(-1, x.shape[axis])
     columns = _softmax_columns(x.reshaped((x.size,)), rows, node.proto.output[0], builder)
     stacked = concatenate([column.reshaped((column.size, 1)) for column in columns], 1)
     back = np.empty(x.size, dtype=np.intp)
