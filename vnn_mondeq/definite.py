@@ -14,16 +14,20 @@ def cholesky_defect(matrix: np.ndarray) -> float | None:
 
     `matrix` is symmetric float64 and taken as exact.
     """
-    n = matrix.shape[0]
     try:
         factor = np.linalg.cholesky(matrix)
     except np.linalg.LinAlgError:
         return None
     # Some libraries run to completion on entries that are not numbers.
-    if not np.all(np.isfinite(factor)):
-        return None
+    return completed_defect(np.diag(matrix)) if np.all(np.isfinite(factor)) else None
+
+
+def completed_defect(diagonal: np.ndarray) -> float:
+    """The same number, for a matrix with this diagonal whose factorisation has run to completion,
+    in any order of the elimination and of the sums."""
+    n = diagonal.size
     growth = gamma(2 * n + 8)  # twice the textbook count, for blocked and fused variants
-    trace = float(np.sum(np.diag(matrix))) * SAFETY
+    trace = float(np.sum(diagonal)) * SAFETY
     return growth / (1.0 - growth) * trace * SAFETY + n * n * UNDERFLOW
 
 

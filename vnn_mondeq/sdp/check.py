@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
+from scipy.linalg import solve_triangular
 
 from vnn_mondeq.bounds.certificate import Refutation
 from vnn_mondeq.bounds.check import (
@@ -35,7 +36,7 @@ from vnn_mondeq.bounds.check import (
 )
 from vnn_mondeq.bounds.rejection import smallest_margin
 from vnn_mondeq.deadline import Deadline
-from vnn_mondeq.definite import cholesky_defect
+from vnn_mondeq.definite import completed_defect
 from vnn_mondeq.problem import Obligation, Problem
 from vnn_mondeq.rounding import SAFETY, UNDERFLOW, are_float64, gamma, norm_up
 from vnn_mondeq.sdp.beyond_check import BeyondTerms, beyond_terms
@@ -367,19 +368,24 @@ def _quadratic(
 def _least_constant(matrix: np.ndarray, error: float) -> tuple[float, float] | None:
     """`γ` and `ω` such that `matrix + γ e₀e₀ᵀ + ω I` is proved positive semidefinite, for every
     matrix within `error` of the given one; `None` if the attempts fail."""
-    size = matrix.shape[0]
-    inner = matrix[1:, 1:]
     try:
-        least = float(matrix[0, 1:] @ np.linalg.solve(inner, matrix[0, 1:])) - matrix[0, 0]
+        factor = np.linalg.cholesky(matrix[1:, 1:])
     except np.linalg.LinAlgError:
         return None
+    if not np.all(np.isfinite(factor)):
+        return None
+    # The factorisation of the whole, `e₀` last, is that of the rest and one more row; only the last
+    # pivot knows the constant, so one factorisation serves.
+    row = solve_triangular(factor, matrix[0, 1:], lower=True, check_finite=False)
+    square = float(row @ row)
+    least = square - matrix[0, 0]
     unit = 1.0 + abs(least) + abs(matrix[0, 0])
     for relative in (1e-9, 1e-7, 1e-5):
         constant = least + relative * unit
-        whole = matrix.copy()
-        whole[0, 0] += constant
-        defect = cholesky_defect(whole)
-        if defect is not None:
+        corner = matrix[0, 0] + constant
+        if corner - square > 0.0:  # NaN fails
+            diagonal = np.concatenate([[corner], np.diag(matrix)[1:]])
+            defect = completed_defect(diagonal)
             shifting = gamma(2) * (abs(matrix[0, 0]) + abs(constant))
-            return constant, (defect + error + shifting) * SAFETY + size * UNDERFLOW
+            return constant, (defect + error + shifting) * SAFETY + diagonal.size * UNDERFLOW
     return None
