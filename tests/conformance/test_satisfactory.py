@@ -1,8 +1,8 @@
 """`vnnlib-satisfactory`, the standard's conformance suite: docs/conformance.md says what it finds.
 
 All its tests run here in this process, through its own command line with only the start of our
-process replaced, which takes seconds instead of more than a minute. That a process gives the same,
-in the suite's five seconds, is checked for some categories here and for all by `make conformance`.
+process replaced, which takes seconds instead of more than a minute. That a process gives the same
+is checked for some categories here, and for all in the suite's five seconds by `make conformance`.
 """
 
 import contextlib
@@ -13,21 +13,40 @@ import sys
 from pathlib import Path
 
 import pytest
-from conformance.satisfactory import differences, documented_counts, read_report
+from conformance.satisfactory import (
+    differences,
+    documented_counts,
+    documented_gaps,
+    read_report,
+)
 
+from vnn_mondeq.cli.backstop import Backstop
 from vnn_mondeq.cli.main import main
+from vnn_mondeq.deadline import Deadline
 
 pytest.importorskip("vnntest", reason="vnnlib-satisfactory is a dev dependency")
 
 SECONDS = 20.0
-"""Time limit for a test in this process: far from the backstop, which would end pytest."""
+"""Time limit for a test in this process."""
 
-CATEGORIES = ("network_single", "gemm")
+GAP_SECONDS = "5"
+"""The same for tests that the document says have no verdict: some would use up any limit."""
+
+CATEGORIES = ("network_equal", "hidden")
 """Run as users run them. A category is one process for the suite and one for each of its tests."""
+
+GAPS = documented_gaps()
+
+
+def name_of(query: str) -> str:
+    """`…/softmax/softmax01.vnnlib` → `softmax/softmax01`."""
+    return "/".join(Path(query).with_suffix("").parts[-2:])
 
 
 def in_this_process(exec_path, arguments, timeout=10, *, preserve_newlines=False):
     """Stands for the suite's `run_solver_command`."""
+    if arguments[0] == "verify" and name_of(arguments[1]) in GAPS:
+        arguments = [*arguments[:-1], GAP_SECONDS]
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
@@ -48,6 +67,8 @@ def folder(tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)  # it writes into the current folder
         patch.setattr(runner, "run_solver_command", in_this_process)
+        # The last resort for the time limit ends the process, which is pytest here.
+        patch.setattr("vnn_mondeq.cli.verify.Backstop", lambda *_: Backstop(Deadline.never(), int))
         done = CliRunner().invoke(app, ["run", "--solver", "vnn-mondeq", "--timeout", str(SECONDS)])
     assert done.exit_code == 0, done.output
     return place
@@ -76,9 +97,11 @@ def test_differences_would_be_found(whole_suite):
 
 
 @pytest.mark.parametrize("category", CATEGORIES)
-def test_a_process_gives_the_same_in_five_seconds(category, whole_suite, executable, tmp_path):
+def test_a_process_gives_the_same(category, whole_suite, executable, tmp_path):
     suite = Path(sys.executable).with_name("vnnlib-satisfactory")
-    command = [suite, "run", "--solver", executable, "--test", category, "--no-verbose"]
+    # Processor time is what the suite's five seconds are about; see the next test.
+    options = ["--test", category, "--no-verbose", "--timeout", "60"]
+    command = [suite, "run", "--solver", executable, *options]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=150)
     found = read_report(tmp_path).outcomes
     expected = {t: o for t, o in whole_suite.outcomes.items() if t.startswith(f"{category}/")}

@@ -14,7 +14,7 @@ It uses onnxruntime and no code of the package under test, and answers with a wo
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -210,7 +210,7 @@ def _elements(name: str, array: np.ndarray) -> dict[str, Fraction]:
     return found
 
 
-def _session(model: Path, hidden: list[str] = []) -> onnxruntime.InferenceSession:  # noqa: B006
+def _session(model: Path, hidden: Sequence[str] = ()) -> onnxruntime.InferenceSession:
     proto = onnx.load(model)
     for name in hidden:
         proto.graph.output.append(onnx.ValueInfoProto(name=name))
