@@ -83,7 +83,11 @@ def main(solver: str) -> int:
         print("conformance: skipped, vnnlib-satisfactory is not installed here")
         return 0
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([suite, "run", "--solver", solver], cwd=folder, check=True)
+        done = subprocess.run([suite, "run", "--solver", solver], cwd=folder)
+        if done.returncode != 0:
+            # Version 1.0.1 cannot write its report after a test that it had to kill.
+            print("conformance: the suite failed, perhaps because a test exceeded its five seconds")
+            return 1
         found = differences(read_report(Path(folder)))
     print("\n".join(found) or "docs/conformance.md is true")
     return 1 if found else 0
