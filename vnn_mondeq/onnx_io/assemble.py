@@ -47,7 +47,7 @@ def assemble(
     layers = _stack([_affine(place, draft.argument) for draft in drafts], starts[-1], input_size)
     layers = _with_feedback(layers, drafts, starts)
     last = _stack([_affine(place, form) for form in outputs.values()], starts[-1], input_size)
-    scales = _block_scales(layers.coefficients.on_z, drafts, starts)
+    scales = _block_scales(layers, drafts, starts)
     weights = np.repeat(scales, sizes) if sizes else np.zeros(0)
     layers = _scaled(layers, weights, weights)
     last = _scaled(last, np.ones(last.rows), weights)
@@ -138,13 +138,16 @@ def _with_feedback(layers: AffineMap, drafts: list[Draft], starts: np.ndarray) -
     return AffineMap(coefficients, radius, layers.runtime)
 
 
-def _block_scales(W: np.ndarray, drafts: list[Draft], starts: np.ndarray) -> np.ndarray:
+def _block_scales(layers: AffineMap, drafts: list[Draft], starts: np.ndarray) -> np.ndarray:
     """Powers of two `s` such that `D W D⁻¹`, `D = diag(s)`, has small blocks below the diagonal.
 
     With `b` the norm of the new block row and `μ`, `m` the moduli of the system so far and of
     the block, Weyl's inequality gives the modulus `min(μ, m) - b/2`; `b <= min(μ, m)/2` keeps
-    three quarters.
+    three quarters. The radius counts as well: how far a plain loop ends from its fixpoint may be
+    more than the weights themselves.
     """
+    W, radius = layers.coefficients.on_z, layers.radius
+    spread = np.zeros_like(W) if radius is None else radius.on_z
     scales = np.ones(len(drafts))
     modulus = math.inf
     for k, draft in enumerate(drafts):
@@ -152,6 +155,9 @@ def _block_scales(W: np.ndarray, drafts: list[Draft], starts: np.ndarray) -> np.
         columns = np.repeat(1.0 / scales[:k], np.diff(starts[: k + 1])) if k else np.zeros(0)
         size = np.abs(rows * columns)
         norm = math.sqrt(size.sum(axis=0).max() * size.sum(axis=1).max()) if size.size else 0.0
+        # The proof bounds the radius by its row sums, of both triangles.
+        edge = spread[starts[k] : starts[k + 1], : starts[k]] * columns
+        norm += max(float(edge.sum(axis=i).max(initial=0.0)) for i in (0, 1))
         smaller = min(modulus, draft.proof.modulus)
         if norm > 0.0:
             scales[k] = 2.0 ** min(math.floor(math.log2(smaller / 2.0 / norm)), 0)

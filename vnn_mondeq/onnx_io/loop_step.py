@@ -30,6 +30,8 @@ def _where(node: Node) -> Value:
     node.require(decided, "chooses by a condition that is no constant")
     chosen = first if bool(condition.reshape(())) else second
     same = isinstance(chosen, Form) and first.shape == second.shape
+    # A condition of more axes would add some.
+    same = same and condition.ndim <= len(first.shape)
     node.require(same, "chooses between tensors of different shapes")
     return chosen
 
@@ -208,7 +210,15 @@ def _rectified(node: Node) -> int | None:
     if name == "Clip" and count == 2 and node.has(1) and _is_zero(node.inputs[1]):
         return 0
     if name == "Max" and count == 2:
-        return next((1 - i for i in (0, 1) if _is_zero(node.inputs[i])), None)
+        # A zero of more axes than the other has would add some.
+        return next(
+            (
+                1 - i
+                for i, zero in enumerate(node.inputs)
+                if _is_zero(zero) and len(zero.shape) <= len(node.inputs[1 - i].shape)
+            ),
+            None,
+        )
     return None
 
 

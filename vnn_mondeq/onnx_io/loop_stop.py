@@ -7,18 +7,22 @@ The condition that the body computes is a conjunction of reasons to go on. Under
 - `change > tol`, where `change` is `max |z' - z|`, `‖z' - z‖₂` or `‖z' - z‖₁`, perhaps divided by
   `max |z|` or `‖z‖₂` (of `z` or `z'`, perhaps plus a constant), and maxima of that over the batch.
 
-Anything else is refused: the loop could stop anywhere.
+Anything else is refused: the loop could stop anywhere. So is a measure of more than one number, of
+which a runtime would look at the first.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import final
 
 import numpy as np
-from onnx import NodeProto, helper
+from onnx import NodeProto, TensorProto
 
+from vnn_mondeq.onnx_io import shape_operators as moves
 from vnn_mondeq.onnx_io.affine_form import Form
+from vnn_mondeq.onnx_io.linear_operators import reduced_axes
 from vnn_mondeq.onnx_io.node import Node, Value
 
 
@@ -57,7 +61,7 @@ class BodyNames:
     """What the condition may refer to.
 
     - `producers`: tensor → node of the body.
-    - `values`: tensors from outside, and constants of the body.
+    - `values`: tensors from outside, constants of the body, and what its state depends on.
     - `counters`: integer tensors that count, by name; the loop's own among them.
     - `condition`: the body's condition input; `old`, `new`: the state before and after the step.
     - `shape`: of the state.
@@ -72,8 +76,22 @@ class BodyNames:
     shape: tuple[int, ...]
 
 
-_SAME = ("Identity", "Squeeze", "Unsqueeze", "Reshape", "Flatten")
-"""Operators that only rearrange what the condition compares. (A `Cast` may round.)"""
+_SAME: Mapping[str, Callable[[Node], Value]] = MappingProxyType(
+    {
+        "Identity": moves.identity,
+        "Squeeze": moves.squeeze,
+        "Unsqueeze": moves.unsqueeze,
+        "Reshape": moves.reshape,
+        "Flatten": moves.flatten,
+    }
+)
+"""Operators that only change the shape of what the condition compares: entries stay in their
+row-major order. (A `Cast` may round.)"""
+
+_REDUCTIONS = ("ReduceMax", "ReduceL1", "ReduceL2")
+_COUNTING = (TensorProto.INT32, TensorProto.INT64, TensorProto.FLOAT, TensorProto.DOUBLE)
+_MOST_COUNTED = 2**20
+"""Counters start below this, so that all types of `_COUNTING` hold them exactly."""
 
 _FLIPPED = {"Less": "Greater", "LessOrEqual": "GreaterOrEqual"}
 _FLIPPED |= {b: a for a, b in _FLIPPED.items()}
@@ -98,9 +116,9 @@ class StopReader:
         counts: list[int] = [] if limit is None else [limit]
         changes: list[Change] = []
         for part, negated in self._conjuncts(condition, False):
-            if part == self.names.condition or self._constant(part) is not None:
-                value = part == self.names.condition or bool(self._constant(part))
-                self._require(value != negated, "has a condition that is always false")
+            settled = True if part == self.names.condition else self._truth(part)
+            if settled is not None:
+                self._require(settled != negated, "has a condition that is always false")
                 continue
             producer = self._source(part)
             known = producer is not None and producer.op_type in _FLIPPED
@@ -136,6 +154,12 @@ class StopReader:
         single = isinstance(value, np.ndarray) and value.size == 1
         return float(value.reshape(())) if single else None
 
+    def _truth(self, name: str) -> bool | None:
+        """The value of a constant condition. (A cast of another constant may have rounded it.)"""
+        value = self.names.values.get(name)
+        single = isinstance(value, np.ndarray) and value.size == 1 and value.dtype == bool
+        return bool(value.reshape(())) if single else None
+
     def _conjuncts(self, name: str, negated: bool) -> list[tuple[str, bool]]:
         root = self._root(name)
         node = self.names.producers.get(root)
@@ -167,10 +191,12 @@ class StopReader:
         """The counter that an integer expression is."""
         root = self._root(name)
         if root in self.names.counters:
-            return self.names.counters[root]
+            counter = self.names.counters[root]
+            return counter if abs(counter.start) < _MOST_COUNTED else None
         node = self.names.producers.get(root)
         if node is not None and node.op_type == "Cast":
-            return self._counter(node.input[0])
+            holds = Node(node, [], self.node.unit, self.node.opset).attribute("to") in _COUNTING
+            return self._counter(node.input[0]) if holds else None
         if node is None or node.op_type not in ("Add", "Sub"):
             return None
         inner, offset = self._counter(node.input[0]), self._constant(node.input[1])
@@ -207,6 +233,8 @@ class StopReader:
         node = self._source(inner)
         ends = set() if node is None else {self._root(i) for i in node.input}
         changes = node is not None and node.op_type == "Sub" and ends == self._states()
+        # Entries keep their order, so equal shapes make it the difference entry by entry.
+        changes = changes and self._shape(node.input[0]) == self._shape(node.input[1])
         self._require(changes, f"measures {inner!r}, which is not the change of the state")
         return math.sqrt(math.prod(self.names.shape)) if kind == "max" else 1.0
 
@@ -227,44 +255,49 @@ class StopReader:
         return {self._root(self.names.old), self._root(self.names.new)}
 
     def _measure(self, name: str) -> tuple[str, str]:
-        """`("max" | "two" | "one", tensor)` of reductions that leave one number a row."""
+        """`("max" | "two" | "one", tensor)` of reductions that leave one number in all."""
         node = self._source(name)
         while node is not None and node.op_type == "ReduceMax":
             inner = self._source(node.input[0])
             if inner is not None and inner.op_type == "Abs":
+                self._require(self._is_one(name), f"stops by {name!r}, which is several numbers")
                 return "max", inner.input[0]
             node = inner
         kinds = {"ReduceL2": "two", "ReduceL1": "one"}
-        known = node is not None and node.op_type in kinds and self._covers(node)
+        known = node is not None and node.op_type in kinds and self._is_one(node.output[0])
         self._require(known, f"stops by {name!r}, which is no norm that is known here")
         return kinds[node.op_type], node.input[0]
 
-    def _covers(self, node: NodeProto) -> bool:
-        """Whether a reduction runs over every axis with more than one entry (the batch has one)."""
-        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        if attributes.get("noop_with_empty_axes", 0):
-            return False
-        axes = attributes.get("axes")
-        if len(node.input) > 1 and node.input[1]:
-            axes = self.names.values.get(node.input[1])
-        elif axes is None:
-            return True
-        direct = self.names.producers.get(node.input[0])
-        rearranged = direct is not None and direct.op_type in _SAME
-        if rearranged or not isinstance(axes, list | np.ndarray):
-            return False
-        rank = len(self.names.shape)
-        found = {int(a) % rank for a in np.reshape(axes, -1)}
-        return all(n == 1 or axis in found for axis, n in enumerate(self.names.shape))
+    def _is_one(self, name: str) -> bool:
+        return math.prod(self._shape(name)) == 1
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a tensor that is measured, or part of the measuring."""
+        value, proto = self.names.values.get(name), self.names.producers.get(name)
+        if value is not None:
+            return tuple(value.shape)
+        operator = None if proto is None else proto.op_type
+        known = operator in _SAME or operator in ("Abs", "Sub", *_REDUCTIONS)
+        self._require(known, f"measures {name!r}, which is not the change of the state")
+        shape = self._shape(proto.input[0])
+        others = [self.names.values.get(i) for i in proto.input[1:]]
+        node = Node(proto, [np.zeros(shape, dtype=bool), *others], self.node.unit, self.node.opset)
+        if operator in _SAME:
+            return tuple(_SAME[operator](node).shape)
+        if operator in _REDUCTIONS:
+            return reduced_axes(node, shape, axes_are_input=len(proto.input) > 1)[1]
+        return shape
 
 
 def _last_step(operator: str, counter: Counter, limit: float) -> int | None:
-    """The iteration, counted from 1, after which `counter operator limit` first fails."""
+    """The iteration, counted from 1, after which `counter operator limit` first fails; `None` if
+    it never does."""
     upward = operator.startswith("Less")
     stride = counter.stride if upward else -counter.stride
-    if stride <= 0:
-        return None
     distance = (limit - counter.start) if upward else (counter.start - limit)
+    if stride <= 0:
+        holds = distance >= 0 if operator.endswith("OrEqual") else distance > 0
+        return None if holds else 1
     # Fails at the first t with stride * t >= distance (or > distance).
     t = (
         math.floor(distance / stride) + 1

@@ -55,6 +55,13 @@ def prove_strong_monotonicity(W: np.ndarray, radius: np.ndarray | None = None) -
     modulus = eigenvalue_lower_bound(0.5 * (M + M.T), symmetric_error)
     if not modulus > 0.0:
         smallest = float(np.linalg.eigvalsh(0.5 * (M + M.T))[0])
+        if smallest > 0.0:
+            raise NotMonotoneError(
+                "cannot prove that I - W is strongly monotone, so the fixpoint may not be unique: "
+                f"the smallest eigenvalue of its symmetric part is about {smallest:.6g}, but may "
+                f"be {symmetric_error:.3g} less, as far as W is known here (rounding, and where a "
+                "plain loop ends). Train with a larger m, or let the loops run longer"
+            )
         raise NotMonotoneError(
             "cannot prove that I - W is strongly monotone, so the fixpoint may not be unique: "
             f"the smallest eigenvalue of its symmetric part is about {smallest:.6g}, and it must "
