@@ -21,17 +21,15 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+from lipschitz_table import robustness_problem
 
 from vnn_mondeq.craft.check import check_craft
 from vnn_mondeq.craft.engine import Craft
 from vnn_mondeq.craft.settings import ABLATIONS, CraftSettings, WideningRule
 from vnn_mondeq.deadline import Deadline
-from vnn_mondeq.problem import Obligation, Problem, Rows
 from vnn_mondeq.progress import NullObserver
 from vnn_mondeq.query.input_set import Box
-from vnn_mondeq.query.query import Query
 from vnn_mondeq.result import CertificateCandidate, NoAnswer, Reason
-from vnn_mondeq.system.affine import Coefficients
 from vnn_mondeq.system.implicit import ImplicitSystem, dense_system
 
 IMAGES = {"mnist": "mnist_test_first1000.npz", "cifar10": "cifar10_test_first100.npz"}
@@ -112,23 +110,6 @@ def load_system(path: Path) -> ImplicitSystem:
     return dense_system(W, U, b - U @ mean, C, data["c"])
 
 
-def robustness_problem(
-    system: ImplicitSystem, lower: np.ndarray, upper: np.ndarray, label: int
-) -> Problem:
-    """`y_label > y_j` for every other class `j`, on a box."""
-    c = system.output.coefficients
-    others = np.array([j for j in range(system.output_size) if j != label])
-    rows = Coefficients(
-        c.on_z[label] - c.on_z[others],
-        c.on_x[label] - c.on_x[others],
-        c.offset[label] - c.offset[others],
-    )
-    box = Box.from_floats(lower, upper)
-    cases = tuple((k,) for k in range(others.size))
-    obligation = Obligation(box, box, Rows(rows, np.zeros(others.size)), cases)
-    return Problem(system, Query("2.0", (), ()), (obligation,))
-
-
 @dataclass
 class Line:
     """The outcome of one image."""
@@ -153,16 +134,15 @@ def run_image(
     lower, upper = x - epsilon, x + epsilon
     if clipped:
         lower, upper = np.clip(lower, 0.0, 1.0), np.clip(upper, 0.0, 1.0)
-    problem = robustness_problem(system, lower, upper, label)
+    problem = robustness_problem(system, Box.from_floats(lower, upper), label)
     began = time.process_time()
     outcome = Craft(settings).run(problem, Deadline.after(timeout), NullObserver())
     seconds = time.process_time() - began
     candidate = outcome.candidate
     margin = outcome.statistics.get("craft_margin", -np.inf)
-    if isinstance(candidate, NoAnswer):
-        converged = candidate.reason is Reason.BOUND_TOO_LOOSE
+    if not isinstance(candidate, CertificateCandidate):
+        converged = isinstance(candidate, NoAnswer) and candidate.reason is Reason.BOUND_TOO_LOOSE
         return Line(converged, False, seconds, 0.0, margin)
-    assert isinstance(candidate, CertificateCandidate)
     began = time.process_time()
     checked = check_craft(problem, candidate.certificate, Deadline.never())
     check_seconds = time.process_time() - began

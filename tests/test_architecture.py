@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -240,6 +241,12 @@ def too_long(name: str, source: str) -> list[str]:
 
 def test_imports_point_down():
     assert [w for name, source in modules().items() for w in upward_imports(name, source)] == []
+
+
+def test_the_page_names_every_room_and_module():
+    page = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    names = [name for name in LEVELS if not name.startswith("__")]
+    assert [name for name in names if not re.search(rf"\b{name}\b", page)] == []
 
 
 def test_third_party_packages_stay_in_their_rooms():

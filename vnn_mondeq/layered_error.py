@@ -26,7 +26,15 @@ from typing import final
 import numpy as np
 
 from vnn_mondeq.layered_bounds import MAX_NEURONS, KnownBounds, backward_bounds
-from vnn_mondeq.rounding import SAFETY, UNDERFLOW, gamma, norm_up, product_error
+from vnn_mondeq.rounding import (
+    SAFETY,
+    UNDERFLOW,
+    gamma,
+    norm_up,
+    product_error,
+    round_down,
+    round_up,
+)
 from vnn_mondeq.system.affine import Coefficients
 from vnn_mondeq.system.implicit import Block, ImplicitSystem
 from vnn_mondeq.system.monotone import prove_strong_monotonicity, spectral_norm_upper_bound
@@ -96,7 +104,7 @@ class LayeredError:
         self, here: slice, middle: np.ndarray, radius: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Centre and radius of `d c` for `c` within `radius` of `middle`."""
-        ends = np.nextafter(middle - radius, -np.inf), np.nextafter(middle + radius, np.inf)
+        ends = round_down(middle - radius), round_up(middle + radius)
         corners = [c * d for c in ends for d in (self.slope_low[here], self.slope_high[here])]
         low, high = np.minimum.reduce(corners), np.maximum.reduce(corners)
         centre = 0.5 * (low + high)

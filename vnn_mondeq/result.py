@@ -43,7 +43,6 @@ class Reason(Enum):
     )
     CERTIFICATE_REFUSED = "the certificate does not prove this query about this model"
     ROUNDING = "the margin is smaller than the rounding errors that a runtime may make"
-    UNSUPPORTED_QUERY = "the query has constraints that no engine can use yet"
     UNBOUNDED_INPUT = "an input has no finite bound; give every input a lower and an upper bound"
     UNBOUNDED_TENSOR = (
         "an operator that is not piecewise linear has no finite bounds on the whole input set; "

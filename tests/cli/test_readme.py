@@ -2,9 +2,9 @@
 
 import os
 import re
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -61,18 +61,17 @@ def test_the_shell_commands_and_then_the_python_call(place):
 
 
 DIGITS_SECONDS = 3.0
-"""The issue's limit for a digits instance, from process start."""
+"""Of the processor, from process start: the issue's limit for a digits instance. On a busy machine
+the clock on the wall tells of the neighbours."""
 
 
 def test_a_digits_instance_is_quick(place):
     query = sorted((ROOT / "specs" / "digits_fc16" / "2.0" / "vnnlib").glob("*_linf_*.vnnlib"))[0]
-    seconds = []
-    for _ in range(3):
-        started = time.perf_counter()
-        run(["vnn-mondeq", "verify", str(query), "--network", f"f={MODEL}"], place)
-        seconds.append(time.perf_counter() - started)
-    # The least of several: other processes may hold the cores.
-    assert min(seconds) < DIGITS_SECONDS
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    run(["vnn-mondeq", "verify", str(query), "--network", f"f={MODEL}"], place)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert seconds < DIGITS_SECONDS
 
 
 def test_documented_commands_and_exit_codes_exist():

@@ -149,6 +149,7 @@ def _check_obligation(
         return box
     smallest = np.inf
     for case, refutation in zip(obligation.cases, proof.refutations, strict=True):
+        deadline.check()
         margin = refutation_margin(system, obligation, box, case, refutation)
         if isinstance(margin, Rejection):
             return margin

@@ -13,8 +13,6 @@ from typing import final
 
 import numpy as np
 
-from vnn_mondeq.result import AbstractCertificate
-
 FLOATS, INTEGERS = "floats", "integers"
 """The two arrays of a file: float64 and int64, little-endian."""
 
@@ -101,10 +99,6 @@ class Record:
     @property
     def tag(self) -> str:
         return self.type.__name__
-
-    @property
-    def is_certificate(self) -> bool:
-        return issubclass(self.type, AbstractCertificate)
 
 
 def records() -> tuple[Record, ...]:

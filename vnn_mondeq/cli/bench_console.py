@@ -25,7 +25,6 @@ class _Lines(AbstractObserver):
 
     def __init__(self, started: float):
         self._started = started
-        self._done = 0.0
 
     def phase(self, name: str) -> None:
         pass

@@ -124,7 +124,7 @@ def _picture(
     else:
         verdict = f"not confirmed: {found.detail}"
     lower, upper = _bounds(loaded.query, after)
-    before, reference = _reference(arguments, loaded, lower, upper)
+    before, reference = _reference(arguments, lower, upper)
     return WitnessPicture(
         parts=_parts(arguments, loaded.query, (before, after, lower, upper)),
         reference=reference,
@@ -146,10 +146,7 @@ def _bounds(query: "Query", point: "np.ndarray") -> tuple["np.ndarray", "np.ndar
 
 
 def _reference(
-    arguments: argparse.Namespace,
-    loaded: "Loaded",
-    lower: "np.ndarray",
-    upper: "np.ndarray",
+    arguments: argparse.Namespace, lower: "np.ndarray", upper: "np.ndarray"
 ) -> tuple["np.ndarray", str]:
     """The input to compare with, and what it is. **Raises** `InputError`."""
     import numpy as np

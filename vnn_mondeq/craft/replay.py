@@ -13,7 +13,7 @@ from typing import final
 import numpy as np
 
 from vnn_mondeq.query.input_set import AbstractInputSet
-from vnn_mondeq.rounding import SAFETY, UNDERFLOW, UNIT, gamma, norm_up
+from vnn_mondeq.rounding import SAFETY, UNDERFLOW, UNIT, gamma, norm_up, round_down, round_up
 from vnn_mondeq.system.implicit import ImplicitSystem
 
 _BOXED = 1e-11
@@ -42,10 +42,7 @@ class ReplaySet:
     def interval(self) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper bounds."""
         reach = self.reach()
-        return (
-            np.nextafter(self.center - reach, -np.inf),
-            np.nextafter(self.center + reach, np.inf),
-        )
+        return round_down(self.center - reach), round_up(self.center + reach)
 
 
 def transform(matrix: np.ndarray, error: np.ndarray | None, source: ReplaySet) -> ReplaySet:

@@ -57,7 +57,7 @@ def export_multi_conv(
         )
     inner = [_inner(grid) for grid in grids]
     W = _feedback(state, grids, inner, m)
-    return _graph(state, W, grids, inner, image)
+    return _graph(state, W, inner, image)
 
 
 def _count(place: str, state: Mapping[str, np.ndarray]) -> int:
@@ -160,7 +160,6 @@ def _strided(
 def _graph(
     state: Mapping[str, np.ndarray],
     W: np.ndarray,
-    grids: list[tuple[int, int, int]],
     inner: list[np.ndarray],
     image: tuple[int, int],
 ) -> "onnx.ModelProto":

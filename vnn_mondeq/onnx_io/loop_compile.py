@@ -49,7 +49,7 @@ def compile_loop(node: Node, builder: Builder) -> tuple[Value, ...]:
     distance = loop_distance(node, step, rule, start.reshaped((start.size,)))
     draft = _draft(node, loop, step)
     builder.drafts.append(draft)
-    result = _result(node, draft, distance, start, source)
+    result = _result(draft, distance, start, source)
     outputs = [loop.values.get(name) for name in loop.inputs]
     outputs[loop.state] = result
     for name, value in zip(node.proto.output, outputs, strict=False):
@@ -235,7 +235,7 @@ def _without(form: Form, source: int) -> Form:
     return dataclasses.replace(form, value=value, radius=radius, runtime={})
 
 
-def _result(node: Node, draft: Draft, distance: LoopDistance, start: Form, source: int) -> Form:
+def _result(draft: Draft, distance: LoopDistance, start: Form, source: int) -> Form:
     """The loop's output: the block's neurons, each within the distance."""
     count, kept = draft.kept.size, draft.kept
     form = source_form(source, count, kept, start.shape, start.unit)

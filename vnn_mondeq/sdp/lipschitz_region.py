@@ -30,11 +30,6 @@ class Region:
     groups: np.ndarray
     count: int
 
-    @property
-    def separate(self) -> bool:
-        """Whether every input is its own group, in order."""
-        return self.count == self.groups.size
-
     @classmethod
     def unit_ball(cls, size: int, norm: float) -> Self:
         """Radius 1 around zero in the L2 (`norm == 2`) or the L∞ norm."""

@@ -140,12 +140,6 @@ def slice_size(dimension: int, blocks: int) -> int:
     return dimension // blocks
 
 
-def _block_size(dimension: int, blocks: int) -> int:
-    if dimension % blocks:
-        raise ValueError(f"{dimension} dimensions do not split into {blocks} equal blocks")
-    return dimension // blocks
-
-
 def split_blocks(zonotope: MixedZonotope, blocks: int) -> MixedZonotope:
     """The product of the projections to equal slices: every slice gets its own symbols."""
     n, k = zonotope.generators.shape

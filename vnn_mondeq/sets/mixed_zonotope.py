@@ -19,7 +19,7 @@ from typing import final
 
 import numpy as np
 
-from vnn_mondeq.rounding import SAFETY, UNDERFLOW, UNIT, gamma
+from vnn_mondeq.rounding import SAFETY, UNDERFLOW, UNIT, gamma, round_down, round_up
 
 KEEP_AS_BOX = 1e-10
 """Entries of the radius up to this much of the largest magnitude stay a box in affine maps.
@@ -82,15 +82,12 @@ class MixedZonotope:
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """A box `(lower, upper)` that contains the set; the smallest one up to rounding."""
-        return (
-            np.nextafter(self.center - self.spread, -np.inf),
-            np.nextafter(self.center + self.spread, np.inf),
-        )
+        return round_down(self.center - self.spread), round_up(self.center + self.spread)
 
     def support(self, directions: np.ndarray) -> np.ndarray:
         """Upper bounds `(m,)` on `max directions @ x`, directions of shape `(m, n)`."""
         image = self.affine(directions, np.zeros(directions.shape[0]), keep_as_box=np.inf)
-        return np.nextafter(image.center + image.spread, np.inf)
+        return round_up(image.center + image.spread)
 
     def affine(
         self,

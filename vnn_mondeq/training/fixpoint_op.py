@@ -131,13 +131,6 @@ def transposed_kernel(kernel: Tensor) -> Tensor:
     return kernel.transpose(0, 1).flip(2, 3)
 
 
-def circular_norm(kernel: Tensor, size: tuple[int, int]) -> Tensor:
-    """Spectral norm of the correlation on a torus of `size`: the largest over all frequencies
-    (Sedghi, Gupta & Long, ICLR 2019)."""
-    symbol = torch.fft.rfft2(kernel, s=size).permute(2, 3, 0, 1)
-    return torch.linalg.matrix_norm(symbol, 2).max()
-
-
 def feedback_convolution(z: Tensor, P: Tensor, Q: Tensor, m: float) -> Tensor:
     """`(1-m) z - PᵀP z + Q z - Qᵀ z`."""
     gram = circular_correlation(circular_correlation(z, P), transposed_kernel(P))
