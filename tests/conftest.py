@@ -15,8 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
-
-ROOT = Path(__file__).resolve().parent.parent
+from places import shared_folder  # noqa: E402
 
 settings.register_profile(
     "suite",
@@ -43,11 +42,6 @@ def pytest_report_header(config: pytest.Config) -> str:
         f"vnn-mondeq: seed {SEED} (VNN_MONDEQ_SEED), hypothesis profile "
         f"{os.environ.get('HYPOTHESIS_PROFILE', 'suite')}, data in {shared_folder()}"
     )
-
-
-def shared_folder() -> Path:
-    """Where the reference data lie: `VNN_MONDEQ_SHARED`, or `shared` beside the repository."""
-    return Path(os.environ.get("VNN_MONDEQ_SHARED", ROOT.parent / "shared"))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import laws
 import numpy as np
 import pytest
-from conftest import ROOT
+from places import ROOT
 from strategies import constraint, query_of, raw_system
 
 from vnn_mondeq.craft import contain as contain_module

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from bench_values import run_record
-from conftest import shared_folder
+from places import shared_folder
 
 from vnn_mondeq.bench.manifest import Machine, Manifest, Settings, Software, write_manifest
 from vnn_mondeq.bench.records import RUNS_FILE, Ending, HashedFile, encode_run
