@@ -242,8 +242,8 @@ def apply(matrix: Matrix, form: Form, shape: tuple[int, ...], unit: float, extra
 
     - `unit`: the `u` of the runtime weights. The runtime computes with `form.unit`.
     - `extra`: roundings of the runtime beyond one for each product and sum (a final division,
-      a rounded coefficient). Zero: rows of `A` that only copy or scale by a power of two count
-      as exact.
+      a rounded coefficient). Zero: rows of `A` that only copy or double count as exact, and those
+      that halve as exact but for underflow.
     """
     A = matrix.value
     size = abs(A)
@@ -273,7 +273,8 @@ def apply(matrix: Matrix, form: Form, shape: tuple[int, ...], unit: float, extra
     if matrix.runtime is not None:
         drift = matrix.runtime
         parts.append(_scale(_map(held, lambda F: drift @ F), 1.0 + unit * weights))
-    parts.append(_underflow((weights > 0.0) * (counts + extra), form.unit, unit))
+    inexact = (weights > 0.0) | (_has_small(A) > 0)
+    parts.append(_underflow(inexact * (counts + extra), form.unit, unit))
     return Form(shape, _drop_zeros(value), radius, _drop_zeros(_add(*parts)), form.unit)
 
 
@@ -286,6 +287,12 @@ def _rounding_weights(A: csr_array, counts: np.ndarray, unit: float, extra: int)
         odd = csr_array(((mantissas != 0.5).astype(float), A.indices, A.indptr), shape=A.shape)
         weights[(counts == 1) & (odd.sum(axis=1) == 0)] = 0.0
     return weights
+
+
+def _has_small(A: csr_array) -> np.ndarray:
+    """How many entries of each row are below 1: the others cannot make a product underflow."""
+    small = csr_array(((np.abs(A.data) < 1.0).astype(float), A.indices, A.indptr), shape=A.shape)
+    return small.sum(axis=1)
 
 
 def _underflow(operations: np.ndarray, own: float, unit: float) -> Terms:

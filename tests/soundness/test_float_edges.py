@@ -1,0 +1,57 @@
+"""Where float32 leaves the standard model: what onnxruntime computes there is never refuted."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import vnn_mondeq
+from vnn_mondeq.result import Verdict
+
+QUERY = """(vnnlib-version <2.0>)
+(declare-network f (declare-input X float32 [1,1]) (declare-output Y float32 [1,1]))
+(assert (>= X[0,0] 0.5))
+(assert (<= X[0,0] 1.0))
+(assert {})
+"""
+
+
+def chain(operator: str, exponents: list[int]) -> onnx.ModelProto:
+    """`x` multiplied (divided) by powers of two one after the other."""
+    stages = [f"t{k}" for k in range(len(exponents))]
+    tensors = ["X", *stages[:-1], "Y"]
+    scales = [f"s{k}" for k in range(len(exponents))]
+    nodes = [
+        helper.make_node(operator, [tensors[k], scales[k]], [tensors[k + 1]])
+        for k in range(len(exponents))
+    ]
+    stored = [
+        numpy_helper.from_array(np.float32(2.0) ** np.float32(e).reshape(()), name)
+        for e, name in zip(exponents, scales, strict=True)
+    ]
+    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 1]) for n in ("X", "Y")]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], stored)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.mark.parametrize(
+    "operator, exponents, x, question",
+    [
+        ("Mul", [-100, -60, 100, 60], 1.0, "(<= Y[0,0] 0.1)"),  # underflows to zero
+        ("Div", [100, 60, -100, -60], 1.0, "(<= Y[0,0] 0.1)"),
+        ("Mul", [-100, -49, 100, 49], 0.75, "(>= Y[0,0] 0.99)"),  # one bit is left of 0.75
+    ],
+)
+def test_scaling_by_a_power_of_two_is_not_exact_where_it_underflows(
+    tmp_path, operator, exponents, x, question
+):
+    path, query = tmp_path / "model.onnx", tmp_path / "query.vnnlib"
+    onnx.save(chain(operator, exponents), path)
+    upper = "(<= X[0,0] 1.0)" if x == 1.0 else "(<= X[0,0] 0.8)"
+    query.write_text(QUERY.format(question).replace("(<= X[0,0] 1.0)", upper))
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (y,) = session.run(None, {"X": np.array([[x]], dtype=np.float32)})
+    assert y <= 0.1 if "<=" in question else y >= 0.99
+    result = vnn_mondeq.verify_files(path, query, timeout=20)
+    assert result.verdict is not Verdict.UNSAT
