@@ -55,3 +55,29 @@ def test_scaling_by_a_power_of_two_is_not_exact_where_it_underflows(
     assert y <= 0.1 if "<=" in question else y >= 0.99
     result = vnn_mondeq.verify_files(path, query, timeout=20)
     assert result.verdict is not Verdict.UNSAT
+
+
+def threshold() -> onnx.ModelProto:
+    """1 where `0.1 x > 1`, else 0."""
+    nodes = [
+        helper.make_node("Mul", ["X", "tenth"], ["t"]),
+        helper.make_node("Greater", ["t", "one"], ["above"]),
+        helper.make_node("Where", ["above", "one", "zero"], ["Y"]),
+    ]
+    stored = [
+        numpy_helper.from_array(np.array([value], dtype=np.float32), name)
+        for name, value in (("tenth", 0.1), ("one", 1.0), ("zero", 0.0))
+    ]
+    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 1]) for n in ("X", "Y")]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], stored)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_a_step_that_float32_takes_otherwise_than_exact_numbers_is_open(tmp_path):
+    """`float32(0.1) * 10` is above 1, and rounds to 1."""
+    path, query = tmp_path / "model.onnx", tmp_path / "query.vnnlib"
+    onnx.save(threshold(), path)
+    at_ten = QUERY.replace("0.5", "10.0").replace("(<= X[0,0] 1.0)", "(<= X[0,0] 10.0)")
+    for question in ("(<= Y[0,0] 0.5)", "(>= Y[0,0] 0.5)"):
+        query.write_text(at_ten.format(question))
+        assert vnn_mondeq.verify_files(path, query, timeout=20).verdict is not Verdict.UNSAT
