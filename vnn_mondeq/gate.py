@@ -67,6 +67,15 @@ class Runtime(Protocol):
 
 
 @final
+@dataclass(frozen=True, slots=True, eq=False)
+class _Run:
+    """What a runtime of this name returned, flattened."""
+
+    runtime: str
+    outputs: np.ndarray
+
+
+@final
 @dataclass(frozen=True, slots=True)
 class Rejection:
     """Why a candidate is no evidence."""
@@ -152,7 +161,7 @@ class Gate:
         the file are ignored: what they stand for is evaluated."""
         x = x[: self.problem.system.file_input_size]
         dtype = _DTYPES[self.element_type]
-        outside = True
+        outside, runs = True, {}
         rejection = Rejection(Reason.WITNESS_REJECTED, "the runtime returned no finite numbers")
         for obligation in self.problem.obligations:
             readable = self._as_read(obligation.asked)
@@ -160,7 +169,11 @@ class Gate:
             if not readable.contains(point.astype(np.float64)):
                 continue
             outside = False
-            found = self._replayed(obligation, point)
+            # Sets that share a point are many where cases were cut into pieces.
+            key = point.tobytes()
+            if key not in runs:
+                runs[key] = self._run(point)
+            found = self._judged(obligation, point, runs[key])
             if isinstance(found, Witness):
                 return found
             rejection = found
@@ -218,7 +231,7 @@ class Gate:
             return inputs
         return as_floats_read(inputs)
 
-    def _replayed(self, obligation: Obligation, point: np.ndarray) -> Witness | Rejection:
+    def _run(self, point: np.ndarray) -> "_Run | Rejection":
         inputs = _split(point, self.problem.system.inputs)
         runtime = self.open_runtime()
         try:
@@ -230,9 +243,16 @@ class Gate:
             return Rejection(
                 Reason.WITNESS_REJECTED, "the runtime returned no finite numbers that float64 has"
             )
+        return _Run(runtime.runtime, flat)
+
+    def _judged(
+        self, obligation: Obligation, point: np.ndarray, run: "_Run | Rejection"
+    ) -> Witness | Rejection:
+        if isinstance(run, Rejection):
+            return run
         best = -math.inf
         for number, case in enumerate(self._cases(obligation)):
-            violation = violation_of(case, point, flat)
+            violation = violation_of(case, point, run.outputs)
             best = max(best, violation.margin)
             agrees = violation.holds and self._own_fixpoint_agrees(
                 obligation, number, case, point, violation
@@ -243,18 +263,18 @@ class Gate:
                     (inputs if variable.kind == "input" else others).append(variable)
                 return Witness(
                     inputs=_by_variable(inputs, point, self.element_type),
-                    outputs=_by_variable(others, flat, self.element_type),
+                    outputs=_by_variable(others, run.outputs, self.element_type),
                     margin=violation.margin,
-                    replayed_by=runtime.runtime,
+                    replayed_by=run.runtime,
                 )
         if best > 0.0:
             return Rejection(
                 Reason.WITNESS_REJECTED,
-                f"{runtime.runtime} sees a violation of {best:.3g} that the exact fixpoint "
+                f"{run.runtime} sees a violation of {best:.3g} that the exact fixpoint "
                 "does not confirm",
             )
         return Rejection(
-            Reason.WITNESS_REJECTED, f"{runtime.runtime} sees no violation (margin {best:.3g})"
+            Reason.WITNESS_REJECTED, f"{run.runtime} sees no violation (margin {best:.3g})"
         )
 
     def _cases(self, obligation: Obligation) -> list[Case]:

@@ -6,6 +6,7 @@ networks, whose bound has become a ball (`vnn_mondeq.query.norm`) and which are 
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,7 +44,8 @@ class Stated:
     """A query's problem and what the gate needs to replay a witness.
 
     - `element_type`: of all models, in ONNX lower case.
-    - `open_runtime`: a runtime with the inputs and outputs of `problem.system`.
+    - `open_runtime`: the runtime with the inputs and outputs of `problem.system`, opened at first
+      use.
     - `problem_on`: the same problem with the models compiled for a box of inputs
       (`LoadedModel.on_box`).
     - `bent`: the same problem with curves relaxed more closely and at the price of neurons; `None`
@@ -97,7 +99,8 @@ def state(query: Query, networks: "Mapping[str, LoadedModel | LoadedNorm]") -> S
     pieces = in_pieces(system, resolved, element_type)
     problem = state_problem(system, pieces, element_type)
     alone = models[0].open_runtime if query.is_about_one_model else None
-    open_runtime = alone or (lambda: JointReplay(members))
+    # Once: opening sessions takes longer than running them, and many points may be replayed.
+    open_runtime = functools.cache(alone or (lambda: JointReplay(members)))
     return Stated(problem, element_type, open_runtime, problem_on, bent)
 
 

@@ -200,6 +200,16 @@ def test_an_unbounded_input_is_guessed():
     assert not engine.asked
 
 
+def test_guesses_keep_to_the_time_limit(monkeypatch):
+    """Many input sets with a slow runtime: each guess is a replay."""
+    run_relu = Relu.run
+    monkeypatch.setattr(Relu, "run", lambda *given: time.sleep(0.05) or run_relu(*given))
+    sets = [Box.from_fractions([Fraction(k, 100)], [None]) for k in range(20)]
+    started = time.monotonic()
+    _decide([], cases=[(half, [constraint({0: -1.0}, 50.0)]) for half in sets], timeout=1.0)
+    assert time.monotonic() - started < 3.0
+
+
 def test_an_unbounded_input_is_named():
     half = Box.from_fractions([Fraction(0)], [None])
     engine = Engine(_nothing())

@@ -81,3 +81,23 @@ def test_a_step_that_float32_takes_otherwise_than_exact_numbers_is_open(tmp_path
     for question in ("(<= Y[0,0] 0.5)", "(>= Y[0,0] 0.5)"):
         query.write_text(at_ten.format(question))
         assert vnn_mondeq.verify_files(path, query, timeout=20).verdict is not Verdict.UNSAT
+
+
+def tenfold() -> onnx.ModelProto:
+    """`0.1 x`."""
+    node = helper.make_node("Mul", ["X", "tenth"], ["Y"])
+    stored = [numpy_helper.from_array(np.array([0.1], dtype=np.float32), "tenth")]
+    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 1]) for n in ("X", "Y")]
+    graph = helper.make_graph([node], "g", ends[:1], ends[1:], stored)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_ranges_of_outputs_in_polynomials_count_what_float32_makes_of_them(tmp_path):
+    """`float32(0.1) * 10` squared is above 1, and what float32 makes of it is 1."""
+    path, query = tmp_path / "model.onnx", tmp_path / "query.vnnlib"
+    onnx.save(tenfold(), path)
+    at_ten = QUERY.replace("0.5", "10.0").replace("(<= X[0,0] 1.0)", "(<= X[0,0] 10.0)")
+    query.write_text(at_ten.format("(<= (* Y[0,0] Y[0,0]) 1.0)"))
+    assert vnn_mondeq.verify_files(path, query, timeout=20).verdict is not Verdict.UNSAT
+    query.write_text(at_ten.format("(<= (* Y[0,0] Y[0,0]) 0.999)"))
+    assert vnn_mondeq.verify_files(path, query, timeout=20).verdict is Verdict.UNSAT
