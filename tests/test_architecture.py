@@ -1,6 +1,7 @@
 """The rules of ARCHITECTURE.md, held by parsing every module; each has a planted violation."""
 
 import ast
+import functools
 import os
 import re
 import subprocess
@@ -105,6 +106,12 @@ def modules() -> dict[str, str]:
     return found
 
 
+@functools.cache
+def parsed(source: str) -> ast.Module:
+    """The tree of a source, which no rule changes."""
+    return ast.parse(source)
+
+
 def room_of(name: str) -> str:
     """`vnn_mondeq.cli.main` → `cli`; `vnn_mondeq` and `vnn_mondeq.__init__` → `__init__`."""
     if any(name == module or name.startswith(f"{module}.") for module in TORCH_SIDE):
@@ -139,7 +146,7 @@ def imports(name: str, source: str) -> list[tuple[str, bool]]:
         for child in ast.iter_child_nodes(node):
             visit(child, typing_only)
 
-    visit(ast.parse(source), False)
+    visit(parsed(source), False)
     return found
 
 
@@ -196,7 +203,7 @@ def foreign_imports(name: str, source: str) -> list[str]:
 def printing(name: str, source: str) -> list[str]:
     """Calls that print or end the process."""
     wrong = []
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if not isinstance(node, ast.Call):
             continue
         called = ast.unparse(node.func)
@@ -216,7 +223,7 @@ def broad_handlers(name: str, source: str) -> list[str]:
     """`except:` and `except Exception:`."""
     return [
         f"{name}, line {node.lineno}"
-        for node in ast.walk(ast.parse(source))
+        for node in ast.walk(parsed(source))
         if isinstance(node, ast.ExceptHandler)
         and (node.type is None or ast.unparse(node.type) in {"Exception", "BaseException"})
     ]
@@ -225,7 +232,7 @@ def broad_handlers(name: str, source: str) -> list[str]:
 def validating_asserts(name: str, source: str) -> list[str]:
     return [
         f"{name}, line {node.lineno}"
-        for node in ast.walk(ast.parse(source))
+        for node in ast.walk(parsed(source))
         if isinstance(node, ast.Assert)
     ]
 
@@ -233,9 +240,28 @@ def validating_asserts(name: str, source: str) -> list[str]:
 def too_long(name: str, source: str) -> list[str]:
     """Modules over 400 lines and functions over 60."""
     wrong = [f"{name} has {len(source.splitlines())} lines"] if source.count("\n") > 400 else []
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= 60:
             wrong.append(f"{name}.{node.name} has {node.end_lineno - node.lineno + 1} lines")
+    return wrong
+
+
+NOT_FOR_FINAL = ("ABC", "Protocol", "Error", "Exception")
+"""Ends of the names of bases whose classes need no `@final`: abstract ones, and errors."""
+
+
+def open_classes(name: str, source: str) -> list[str]:
+    """Classes neither abstract nor final; an enumeration with members is final by itself."""
+    wrong = []
+    for node in ast.walk(parsed(source)):
+        if not isinstance(node, ast.ClassDef):
+            continue
+        bases = [ast.unparse(base) for base in node.bases]
+        abstract = node.name.lstrip("_").startswith("Abstract")
+        excused = any(base.endswith(NOT_FOR_FINAL) or "Enum" in base for base in bases)
+        decorators = {ast.unparse(decorator) for decorator in node.decorator_list}
+        if not (abstract or excused or decorators & {"final", "typing.final"}):
+            wrong.append(f"{name}.{node.name}")
     return wrong
 
 
@@ -276,6 +302,10 @@ def test_asserts_are_not_used_for_validation():
 
 def test_modules_and_functions_stay_short():
     assert [w for name, source in modules().items() for w in too_long(name, source)] == []
+
+
+def test_classes_are_abstract_or_final():
+    assert [w for name, source in modules().items() for w in open_classes(name, source)] == []
 
 
 PLANTED = {
@@ -332,6 +362,7 @@ PLANTED = {
         "try:\n    f()\nexcept Exception:\n    pass",
     ),
     "assert": (validating_asserts, "vnn_mondeq.gate", "assert x > 0"),
+    "open class": (open_classes, "vnn_mondeq.gate", "class A(AbstractB):\n    x = 1"),
     "long module": (too_long, "vnn_mondeq.gate", "x = 1\n" * 401),
     "long function": (too_long, "vnn_mondeq.gate", "def f():\n" + "    x = 1\n" * 61),
 }

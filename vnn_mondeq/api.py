@@ -252,6 +252,7 @@ def save_certificate(
 
 
 def deadline_of(timeout: float | None) -> Deadline:
+    """So many seconds from now; never for `None`. **Raises** `InputError` for a negative or NaN."""
     if timeout is not None and not timeout >= 0.0:
         raise InputError(f"the time limit must not be negative, and {timeout} is")
     return Deadline.after(math.inf if timeout is None else timeout)

@@ -3,11 +3,12 @@
 import math
 import time
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, final
 
 from vnn_mondeq.errors import DeadlineExceeded
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Deadline:
     """A moment on the monotonic clock (seconds) after which work must stop."""

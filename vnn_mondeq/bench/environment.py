@@ -18,6 +18,7 @@ _PACKAGES = ("numpy", "scipy", "onnx", "onnxruntime", "lark")
 
 
 def machine() -> Machine:
+    """This machine, as far as times depend on it."""
     return Machine(f"{platform.system()} {platform.machine()}", cpu_model(), _cores(), _memory())
 
 
@@ -44,6 +45,7 @@ def _memory() -> int:
 
 
 def software() -> Software:
+    """The package that would run, told by content too: a version says little in a checkout."""
     commit = _git("rev-parse", "HEAD")
     return Software(
         vnn_mondeq=__version__,

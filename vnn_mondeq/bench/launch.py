@@ -27,6 +27,8 @@ def _die_with(parent: int) -> None:
 
 
 def main(arguments: list[str]) -> None:
+    """Become `arguments[2:]`: tied to the life of process `arguments[0]`, with at most
+    `arguments[1]` bytes of address space (0: no limit)."""
     parent, memory, *command = arguments
     if sys.platform == "linux":
         _die_with(int(parent))

@@ -20,6 +20,7 @@ import math
 import shutil
 import sys
 from pathlib import Path
+from typing import final
 
 import numpy as np
 import onnxruntime
@@ -35,6 +36,7 @@ class BenchmarkError(Exception):
     """The folder does not hold what the properties need; the message says what."""
 
 
+@final
 class Model:
     """A model as onnxruntime sees it.
 

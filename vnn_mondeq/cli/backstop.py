@@ -10,11 +10,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import final
 
 from vnn_mondeq.cli import exit_code
 from vnn_mondeq.deadline import Deadline
 
 
+@final
 class Backstop:
     """Lets exactly one of two threads give the answer.
 

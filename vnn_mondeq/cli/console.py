@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, final
 
 from vnn_mondeq.progress import AbstractObserver, NullObserver
 
@@ -31,6 +31,7 @@ def open_standard_streams() -> None:
     sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8")
 
 
+@final
 class LineObserver(AbstractObserver):
     """One line on stderr for each phase and event, with the seconds since the start."""
 
@@ -51,6 +52,7 @@ class LineObserver(AbstractObserver):
         print(f"[{time.monotonic() - self._started:7.2f} s] {text}", file=sys.stderr, flush=True)
 
 
+@final
 class RichObserver(AbstractObserver):
     """A single progress line, rewritten in place; erased at the end."""
 
