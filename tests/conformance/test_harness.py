@@ -127,11 +127,15 @@ def test_bad_instances_do_not_stop_a_category(harness, benchmark, safe, tmp_path
         assert row.verdict == "unknown"
 
 
+LATE_SECONDS = 3.0
+"""So much later than its limit may an answer come on a machine with other work."""
+
+
 def test_an_instance_without_end_is_a_timeout_within_its_limit(harness, endless):
     started = time.monotonic()
     row = harness.instance("toy", endless[0], Path(endless[1]), "2")
     assert (row.verdict, row.counterexample) == ("timeout", "")
-    assert time.monotonic() - started < 2.5
+    assert time.monotonic() - started < 2.0 + LATE_SECONDS
 
 
 ENVIRONMENTS = {
