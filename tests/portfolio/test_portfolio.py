@@ -201,7 +201,7 @@ def test_an_unbounded_input_is_guessed():
 
 
 def test_guesses_keep_to_the_time_limit(monkeypatch):
-    """Many input sets with a slow runtime: each guess is a replay, and a busy machine does fewer."""
+    """Many input sets with a slow runtime: each guess is a replay; a busy machine does fewer."""
     run_relu, replays = Relu.run, []
 
     def slowly(*given):
