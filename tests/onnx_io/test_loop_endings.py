@@ -92,6 +92,14 @@ REFUSED = {
         ),
         "different shapes",
     ),
+    "a norm along an axis that is not there": (
+        LoopCase(
+            condition=("delta = Sub(limit, one)", "err = ReduceL1{keepdims=0}(delta, axes)")
+            + ("go_on = Greater(err, limit)",),
+            extra=AXES,
+        ),
+        r"reduces axes \[1\]",
+    ),
     "a count cast to small integers": (
         LoopCase(
             condition=("small = Cast{to=3}(count_new)", "go_on = Less(small, few)"),

@@ -197,6 +197,8 @@ def reduced_axes(
     else:
         given = node.attribute("axes", [])
     rank = len(shape)
+    fits = all(-rank <= int(a) < rank for a in given)
+    node.require(fits, f"reduces axes {[int(a) for a in given]} of a tensor of {rank}")
     axes = tuple(sorted({int(a) % rank for a in given}))
     if not axes:
         if node.attribute("noop_with_empty_axes", 0):
