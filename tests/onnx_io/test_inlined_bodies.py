@@ -68,6 +68,23 @@ def test_the_order_of_nodes_and_their_names_do_not_matter(model):
     assert np.array_equal(compile_model(inlined).system.W, reference.W)
 
 
+@pytest.mark.parametrize("hidden", ["scaled_input", "step_transposed"])
+def test_a_body_whose_input_hides_an_outer_tensor_is_another_body(dense_arrays, hidden):
+    """The checker and onnxruntime admit it: what reads the outer tensor then reads the state."""
+    inlined = inliner.inline_local_functions(export_arrays(dense_arrays()))
+    loop = next(node for node in inlined.graph.node if node.op_type == "Loop")
+    body = loop.attribute[0].g
+    names = {o for node in inlined.graph.node for o in node.output}
+    outer = next(name for name in names if name.startswith(hidden))
+    state = body.input[2].name
+    body.input[2].name = outer
+    for node in body.node:
+        node.input[:] = [outer if name == state else name for name in node.input]
+    onnx.checker.check_model(inlined)
+    with pytest.raises(UnsupportedModelError):
+        compile_model(inlined)
+
+
 def _mutations(graph: onnx.GraphProto):
     """Changes of one place each, to the loop and around it."""
     loop = next(node for node in graph.node if node.op_type == "Loop")

@@ -17,7 +17,8 @@ from onnx import AttributeProto, GraphProto, NodeProto, helper, numpy_helper
 from vnn_mondeq.onnx_io.function_body import function_body
 from vnn_mondeq.onnx_io.operator import DOMAIN, OPERATORS
 
-_Producers = Mapping[str, tuple[NodeProto, int]]
+_Producers = Mapping[str, tuple[NodeProto, int] | None]
+"""Tensor → the node that computes it, and as which of its outputs; `None` for a body's inputs."""
 
 
 def call_of_inlined_body(node: NodeProto, producers: _Producers) -> NodeProto | None:
@@ -67,7 +68,7 @@ class _Match:
             return self.bound[wanted] == found
         if wanted in self.free:
             self.bound[wanted] = found
-            return True
+            return not any(found in inner for inner in self.graph[1:])
         ours, theirs = _lookup(self.pattern, wanted), _lookup(self.graph, found)
         if ours is None or theirs is None or ours[1] != theirs[1]:
             return False
@@ -106,9 +107,13 @@ class _Match:
         sizes = [(len(g.input), len(g.output)) for g in (ours, theirs)]
         if sizes[0] != sizes[1] or theirs.initializer or theirs.sparse_initializer:
             return False
+        scopes = [producers_of(g.node) | {v.name: None for v in g.input} for g in (ours, theirs)]
+        # A tensor of the body that has an outer one's name hides it: equal names, two tensors.
+        if not scopes[1].keys().isdisjoint(self.bound.values()):
+            return False
         self.bound |= {a.name: b.name for a, b in zip(ours.input, theirs.input, strict=True)}
-        self.pattern.append(producers_of(ours.node))
-        self.graph.append(producers_of(theirs.node))
+        self.pattern.append(scopes[0])
+        self.graph.append(scopes[1])
         outputs = zip(ours.output, theirs.output, strict=True)
         same = all(self.tensor(a.name, b.name) for a, b in outputs)
         self.pattern.pop(), self.graph.pop()
