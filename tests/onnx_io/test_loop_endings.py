@@ -94,8 +94,10 @@ REFUSED = {
     ),
     "a norm along an axis that is not there": (
         LoopCase(
-            condition=("delta = Sub(limit, one)", "err = ReduceL1{keepdims=0}(delta, axes)")
-            + ("go_on = Greater(err, limit)",),
+            condition=(
+                *("delta = Sub(limit, one)", "err = ReduceL1{keepdims=0}(delta, axes)"),
+                "go_on = Greater(err, limit)",
+            ),
             extra=AXES,
         ),
         r"reduces axes \[1\]",
