@@ -11,6 +11,7 @@ from strategies import FEEDBACKS, raw_system, seeds
 
 from vnn_mondeq.system.affine import AffineMap, Coefficients
 from vnn_mondeq.system.exact import exact_outputs
+from vnn_mondeq.system.implicit import dense_system
 
 
 @given(seed=seeds, kind=st.sampled_from(sorted(FEEDBACKS)), p=st.integers(0, 5))
@@ -42,3 +43,11 @@ def test_a_plain_loop_has_no_exact_outputs(rng):
     system = raw_system(rng, "plain", p=3, d=2, q=2).build()
     blocks = tuple(dataclasses.replace(block, plain_loop=True) for block in system.blocks)
     assert exact_outputs(dataclasses.replace(system, blocks=blocks), np.zeros(2)) is None
+
+
+def test_a_neuron_that_float64_takes_for_idle_and_is_not_gives_no_exact_outputs():
+    """Its pre-activation is positive but far below the rounding of the other neuron."""
+    W = np.array([[0.5, 0.0], [0.0, 0.5]])
+    system = dense_system(W, np.zeros((2, 1)), np.array([1.0, 1e-13]), np.eye(2), np.zeros(2))
+    found = exact_outputs(system, np.zeros(1))
+    assert found is None or found == [Fraction(2), 2 * Fraction(1e-13)]

@@ -200,6 +200,17 @@ def test_an_unbounded_input_is_guessed():
     assert not engine.asked
 
 
+def test_a_witness_stays_inside_a_bound_that_float32_does_not_have():
+    """The float32 nearest to 0.1 is above 0.1; only an input fixed to it may take that number."""
+    engine = Engine(lambda deadline: WitnessCandidate(np.array([0.1])))
+    for lower, inside in ((Fraction(0), True), (Fraction(1, 10), False)):
+        box = Box.from_fractions([lower], [Fraction(1, 10)])
+        result = _decide([engine], cases=[(box, [constraint({0: -1.0}, 0.05)])])
+        assert result.verdict is Verdict.SAT
+        found = Fraction(float(result.witness.inputs["X"][0]))
+        assert (found <= Fraction(1, 10)) is inside
+
+
 def test_guesses_keep_to_the_time_limit(monkeypatch):
     """Many input sets with a slow runtime: each guess is a replay; a busy machine does fewer."""
     run_relu, replays = Relu.run, []

@@ -7,6 +7,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import vnn_mondeq
+from vnn_mondeq.onnx_io.attach import attach_solver
+from vnn_mondeq.onnx_io.operator import DOMAIN, IR_VERSION, OPSET, VERSION
 from vnn_mondeq.result import Verdict
 
 QUERY = """(vnnlib-version <2.0>)
@@ -15,6 +17,17 @@ QUERY = """(vnnlib-version <2.0>)
 (assert (<= X[0,0] 1.0))
 (assert {})
 """
+
+
+def model_of(nodes: list, stored: dict[str, float]) -> onnx.ModelProto:
+    tensors = [
+        numpy_helper.from_array(np.array([[value]], dtype=np.float32), name)
+        for name, value in stored.items()
+    ]
+    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 1]) for n in ("X", "Y")]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], tensors)
+    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, VERSION)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
 
 
 def chain(operator: str, exponents: list[int]) -> onnx.ModelProto:
@@ -26,13 +39,7 @@ def chain(operator: str, exponents: list[int]) -> onnx.ModelProto:
         helper.make_node(operator, [tensors[k], scales[k]], [tensors[k + 1]])
         for k in range(len(exponents))
     ]
-    stored = [
-        numpy_helper.from_array(np.float32(2.0) ** np.float32(e).reshape(()), name)
-        for e, name in zip(exponents, scales, strict=True)
-    ]
-    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 1]) for n in ("X", "Y")]
-    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], stored)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return model_of(nodes, {name: 2.0**e for e, name in zip(exponents, scales, strict=True)})
 
 
 @pytest.mark.parametrize(
@@ -64,13 +71,7 @@ def threshold() -> onnx.ModelProto:
         helper.make_node("Greater", ["t", "one"], ["above"]),
         helper.make_node("Where", ["above", "one", "zero"], ["Y"]),
     ]
-    stored = [
-        numpy_helper.from_array(np.array([value], dtype=np.float32), name)
-        for name, value in (("tenth", 0.1), ("one", 1.0), ("zero", 0.0))
-    ]
-    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 1]) for n in ("X", "Y")]
-    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], stored)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return model_of(nodes, {"tenth": 0.1, "one": 1.0, "zero": 0.0})
 
 
 def test_a_step_that_float32_takes_otherwise_than_exact_numbers_is_open(tmp_path):
@@ -83,21 +84,57 @@ def test_a_step_that_float32_takes_otherwise_than_exact_numbers_is_open(tmp_path
         assert vnn_mondeq.verify_files(path, query, timeout=20).verdict is not Verdict.UNSAT
 
 
-def tenfold() -> onnx.ModelProto:
-    """`0.1 x`."""
-    node = helper.make_node("Mul", ["X", "tenth"], ["Y"])
-    stored = [numpy_helper.from_array(np.array([0.1], dtype=np.float32), "tenth")]
-    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 1]) for n in ("X", "Y")]
-    graph = helper.make_graph([node], "g", ends[:1], ends[1:], stored)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-
-
 def test_ranges_of_outputs_in_polynomials_count_what_float32_makes_of_them(tmp_path):
     """`float32(0.1) * 10` squared is above 1, and what float32 makes of it is 1."""
     path, query = tmp_path / "model.onnx", tmp_path / "query.vnnlib"
-    onnx.save(tenfold(), path)
+    onnx.save(model_of([helper.make_node("Mul", ["X", "tenth"], ["Y"])], {"tenth": 0.1}), path)
     at_ten = QUERY.replace("0.5", "10.0").replace("(<= X[0,0] 1.0)", "(<= X[0,0] 10.0)")
     query.write_text(at_ten.format("(<= (* Y[0,0] Y[0,0]) 1.0)"))
     assert vnn_mondeq.verify_files(path, query, timeout=20).verdict is not Verdict.UNSAT
     query.write_text(at_ten.format("(<= (* Y[0,0] Y[0,0]) 0.999)"))
     assert vnn_mondeq.verify_files(path, query, timeout=20).verdict is Verdict.UNSAT
+
+
+@pytest.mark.parametrize("operator", ["Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal"])
+@pytest.mark.parametrize("edge", [0.5, 1.0])
+def test_a_threshold_at_the_edge_of_the_box_is_open(operator, edge, tmp_path):
+    """At the edge the comparison is a tie, and inside it is not: either branch is taken."""
+    nodes = [
+        helper.make_node(operator, ["X", "edge"], ["holds"]),
+        helper.make_node("Where", ["holds", "one", "zero"], ["Y"]),
+    ]
+    path, query = tmp_path / "model.onnx", tmp_path / "query.vnnlib"
+    onnx.save(model_of(nodes, {"edge": edge, "one": 1.0, "zero": 0.0}), path)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for x in (0.5, 0.75, 1.0):
+        (y,) = session.run(None, {"X": np.array([[x]], dtype=np.float32)})
+        query.write_text(QUERY.format("(<= Y[0,0] 0.0)" if y == 0.0 else "(>= Y[0,0] 1.0)"))
+        assert vnn_mondeq.verify_files(path, query, timeout=20).verdict is not Verdict.UNSAT
+
+
+def test_a_witness_at_the_float32_beyond_a_bound_is_neither_sat_nor_refuted(tmp_path):
+    """The float32 nearest to 0.1 is above 0.1: not in the query's set, and in the proofs'."""
+    path, query = tmp_path / "model.onnx", tmp_path / "query.vnnlib"
+    onnx.save(model_of([helper.make_node("Identity", ["X"], ["Y"])], {}), path)
+    text = QUERY.replace("0.5", "0.0").replace("(<= X[0,0] 1.0)", "(<= X[0,0] 0.1)")
+    query.write_text(text.format("(>= Y[0,0] 0.1)"))
+    assert vnn_mondeq.verify_files(path, query, timeout=20).verdict is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize("feedback", [0.9, 0.5, -3.0])
+def test_bounds_behind_an_equilibrium_layer_count_its_gain(feedback, tmp_path):
+    """`z = x / (1 - w)` is ten times its drive for `w = 0.9`; the sine behind it must know."""
+    nodes = [
+        helper.make_node("MonDEQ", ["X", "W"], ["z"], domain=DOMAIN),
+        helper.make_node("Sin", ["z"], ["Y"]),
+    ]
+    model = attach_solver(model_of(nodes, {"W": feedback}))
+    path, query = tmp_path / "model.onnx", tmp_path / "query.vnnlib"
+    onnx.save(model, path)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    xs = np.linspace(0.5, 1.0, 21, dtype=np.float32)
+    ys = [session.run(None, {"X": x.reshape(1, 1)})[0].item() for x in xs]
+    assert abs(ys[-1] - np.sin(1.0 / (1.0 - np.float32(feedback)))) < 1e-4
+    for question in (f"(<= Y[0,0] {min(ys):.6f})", f"(>= Y[0,0] {max(ys):.6f})"):
+        query.write_text(QUERY.format(question))
+        assert vnn_mondeq.verify_files(path, query, timeout=20).verdict is not Verdict.UNSAT
