@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vnn_mondeq.cli.main import main
+
 ROOT = Path(__file__).resolve().parents[2]
 
 INPUTS, CLASSES = 4, 3
@@ -31,6 +33,19 @@ def cli() -> Run:
             stdin=subprocess.DEVNULL,
             **options,
         )
+
+    return run
+
+
+@pytest.fixture
+def here(monkeypatch, capsys) -> Run:
+    """As `cli`, but in this process: for lists of refusals, where its start takes all the time."""
+
+    def run(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess:
+        monkeypatch.chdir(cwd)
+        capsys.readouterr()
+        code = main(list(map(str, arguments)))
+        return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
 
     return run
 

@@ -105,9 +105,9 @@ def arrays(folder):
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_robustness_refuses_what_makes_no_query(cli, arrays, name):
+def test_robustness_refuses_what_makes_no_query(here, arrays, name):
     options, message = REFUSED[name]
-    refused(cli("robustness", "model.onnx", *options, cwd=arrays), message)
+    refused(here("robustness", "model.onnx", *options, cwd=arrays), message)
 
 
 def test_output_that_cannot_be_written_leaves_nothing(cli, folder):

@@ -221,10 +221,10 @@ def assert_refused(done, message: str) -> None:
 @pytest.mark.parametrize(
     "name", ["missing", "directory", "truncated", "empty", "not monotone", "unknown operators"]
 )
-def test_a_model_that_cannot_be_used_is_refused(cli, folder, bad_models, name):
+def test_a_model_that_cannot_be_used_is_refused(here, folder, bad_models, name):
     path, message = bad_models[name]
-    assert_refused(verify(cli, folder, "safe2.0.vnnlib", model=f"f={path}"), message)
-    assert_refused(cli("inspect", path), message)
+    assert_refused(verify(here, folder, "safe2.0.vnnlib", model=f"f={path}"), message)
+    assert_refused(here("inspect", path), message)
 
 
 BAD_QUERIES = {
@@ -248,9 +248,9 @@ BAD_QUERIES = {
 
 
 @pytest.mark.parametrize("name", BAD_QUERIES)
-def test_a_query_that_cannot_be_used_is_refused(cli, folder, tmp_path, name):
+def test_a_query_that_cannot_be_used_is_refused(here, folder, tmp_path, name):
     text, message = BAD_QUERIES[name]
-    assert_refused(verify(cli, folder, query_file(tmp_path / "bad.vnnlib", text)), message)
+    assert_refused(verify(here, folder, query_file(tmp_path / "bad.vnnlib", text)), message)
 
 
 def test_a_missing_query_is_refused(cli, folder):
