@@ -135,11 +135,15 @@ def attained_outputs(
 
     The descents minimise `cos φ · y_i + sin φ · y_j` for equally spaced `φ`: a picture from inside.
     Nothing here proves anything.
+
+    **Raises** `InputError` for inputs without bounds, `UnsupportedModelError` for a model with a
+    plain loop: what it attains is not the fixpoint.
     """
     from vnn_mondeq.attack.descent import descend
     from vnn_mondeq.attack.objective import Objective
     from vnn_mondeq.attack.region import make_region
 
+    system.require_fixpoint("a search for attained outputs")
     settings = settings or SearchSettings()
     generator = np.random.default_rng(seed)
     region = make_region(inputs)

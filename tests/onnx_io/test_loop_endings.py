@@ -178,3 +178,31 @@ def test_a_loop_behind_a_loop(name, dtype):
     model = stacked(first, loop_model(dataclasses.replace(case), seed=7))
     difference, bound = compared(model, dtype, UNITS[np.dtype(dtype).name])
     assert np.all(difference <= bound) and np.all(np.isfinite(bound))
+
+
+def test_what_is_said_about_sets_of_outputs_is_about_the_loop(tmp_path, capsys):
+    """The ellipsoid contains what the loop computes; what is about fixpoints only is refused."""
+    from vnn_mondeq.cli.main import main
+    from vnn_mondeq.onnx_io.load import load
+    from vnn_mondeq.onnx_io.replay import Replay
+    from vnn_mondeq.query.input_set import Box
+    from vnn_mondeq.reach import attained_outputs, reach
+    from vnn_mondeq.sdp.lipschitz import lipschitz_bound
+
+    path = tmp_path / "loop.onnx"
+    onnx.save(loop_model(LoopCase(trips=2)), path)
+    model, box = load(path), Box.from_floats(np.full(4, -0.2), np.full(4, 0.3))
+    found = reach(model, box)
+    points = np.random.default_rng(0).uniform(-0.2, 0.3, size=(50, 1, 4)).astype(np.float32)
+    session = Replay(model.model_bytes)
+    outputs = np.array([session.run({"x": x})["y"][0] for x in points], dtype=float)
+    assert np.all(np.linalg.norm(outputs @ found.Q.T + found.b, axis=1) <= 1.0)
+    for question in (lambda s: attained_outputs(s, box, (0, 1)), lambda s: lipschitz_bound(s, 2)):
+        with pytest.raises(UnsupportedModelError, match="z_end is the end of a plain loop"):
+            question(model.system)
+    np.save(tmp_path / "x.npy", np.zeros((1, 4), np.float32))
+    picture = tmp_path / "reach.png"
+    asked = ("--input", str(tmp_path / "x.npy"), "--eps", "0.1", "--plot", str(picture))
+    assert main(["reach", str(path), *asked]) == 2
+    told = capsys.readouterr()
+    assert "plot of attained outputs" in told.err and not told.out and not picture.exists()

@@ -39,17 +39,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from vnn_mondeq import api
-    from vnn_mondeq.errors import ModelError
 
     deadline = Deadline(arguments.started + arguments.timeout)
     system = api.load_model(arguments.model).system
-    loops = [block.name for block in system.blocks if block.plain_loop]
-    if loops:
-        raise ModelError(
-            f"{arguments.model}: {', '.join(loops)} is the end of a plain loop, which comes near a "
-            "fixpoint but changes with the input in its own way; export the layer with the "
-            "operators of ai.vnn_mondeq"
-        )
+    system.require_fixpoint(f"{arguments.model}: a Lipschitz bound")
     system.require_piecewise_linear(f"{arguments.model}: a Lipschitz bound")
     norm = NORMS[arguments.norm]
     for where, inputs in _places(arguments.query, system):

@@ -66,6 +66,8 @@ def run(arguments: argparse.Namespace) -> int:
         require("matplotlib", "--plot", "plot")
     model = api.load_model(arguments.model)
     model.system.require_piecewise_linear(arguments.model + ": an ellipsoid of outputs")
+    if arguments.plot is not None:
+        model.system.require_fixpoint(arguments.model + ": a plot of attained outputs")
     inputs = _input_set(arguments, model)
     pair = _pair(arguments.classes, model, inputs)
     began = time.monotonic()

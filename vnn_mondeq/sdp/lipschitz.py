@@ -86,7 +86,7 @@ def lipschitz_bound(
     - `rows`: `(n, q)`, float64, taken as exact; the identity by default.
     - `box`: a convex, bounded set; only pairs of inputs in it count. All of `R^d` by default.
 
-    **Raises** `ValueError` for another norm.
+    **Raises** `ValueError` for another norm, `UnsupportedModelError` for a plain loop.
     """
     began = time.perf_counter()
     if norm == np.inf:
@@ -160,6 +160,7 @@ class _Setting:
     ) -> "_Setting":
         if norm not in (2, np.inf):
             raise ValueError(f"Lipschitz bounds are for the norms 2 and infinity, not {norm}")
+        system.require_fixpoint("a Lipschitz bound")
         map_ = system.output.coefficients
         weights = np.eye(system.output_size) if rows is None else np.asarray(rows, np.float64)
         on_z, on_x = weights @ map_.on_z, weights @ map_.on_x

@@ -128,6 +128,17 @@ class ImplicitSystem:
                 "by bounds only (docs/operators.md)"
             )
 
+    def require_fixpoint(self, what: str) -> None:
+        """**Raises** `UnsupportedModelError` for a system with plain loops, whose results are known
+        to be near a fixpoint and no more. `what` begins the message."""
+        loops = [block.name for block in self.blocks if block.plain_loop]
+        if loops:
+            raise UnsupportedModelError(
+                f"{what} is about fixpoints, and {', '.join(loops)} is the end of a plain loop, "
+                "which comes near one but changes with the input in its own way; export the layer "
+                "with the operators of ai.vnn_mondeq"
+            )
+
 
 def dense_system(
     W: np.ndarray,
