@@ -247,3 +247,10 @@ def test_mask_must_be_zeros_and_ones(convolutional_arrays, write):
     tensor.CopyFrom(numpy_helper.from_array(0.5 * numpy_helper.to_array(tensor), "mask"))
     with pytest.raises(ModelError, match="only 0 and 1"):
         load(write(model))
+
+
+def test_weights_instead_of_a_model_are_told_apart(tmp_path):
+    """What a new user has is often a checkpoint; the message says which command takes it."""
+    np.savez(tmp_path / "weights.npz", W=np.eye(2))
+    with pytest.raises(ModelError, match=r"zip archive.*vnn-mondeq export"):
+        load(tmp_path / "weights.npz")

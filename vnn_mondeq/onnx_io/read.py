@@ -17,6 +17,11 @@ def read_proto(path: Path) -> onnx.ModelProto:
         data = path.read_bytes()
         if data[:2] == b"\x1f\x8b":
             data = gzip.decompress(data)
+        if data[:4] == b"PK\x03\x04":
+            raise ModelError(
+                f"{path}: is a zip archive, as PyTorch's checkpoints and numpy's .npz are, and not "
+                "an ONNX model; vnn-mondeq export makes a model of weights (docs/your-network.md)"
+            )
         proto = onnx.load_model_from_string(data)
         onnx.load_external_data_for_model(proto, str(path.parent))
     except OSError as error:
