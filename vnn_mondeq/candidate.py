@@ -29,7 +29,8 @@ def as_floats_read(inputs: AbstractInputSet) -> AbstractInputSet:
 
 
 def _with_fixed_coordinates_readable(box: Box) -> Box:
-    fixed = box.inner_lower >= box.inner_upper
+    # An inner bound that is infinite leaves no float at all (`Box.from_fractions`).
+    fixed = (box.inner_lower >= box.inner_upper) & (box.inner_lower < np.inf)
     hull = box.widened()
     return Box(
         box.lower,

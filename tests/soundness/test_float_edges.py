@@ -138,3 +138,22 @@ def test_bounds_behind_an_equilibrium_layer_count_its_gain(feedback, tmp_path):
     for question in (f"(<= Y[0,0] {min(ys):.6f})", f"(>= Y[0,0] {max(ys):.6f})"):
         query.write_text(QUERY.format(question))
         assert vnn_mondeq.verify_files(path, query, timeout=20).verdict is not Verdict.UNSAT
+
+
+def test_strict_bounds_without_a_float_between_them_have_no_counterexample(tmp_path):
+    """`0.5 < x < 0.5 + 2**-54`: the nearest float of either bound breaks it."""
+    path, query = tmp_path / "model.onnx", tmp_path / "query.vnnlib"
+    onnx.save(model_of([helper.make_node("Identity", ["X"], ["Y"])], {}), path)
+    strict = QUERY.replace("(>= X[0,0] 0.5)", "(> X[0,0] 0.5)")
+    strict = strict.replace("(<= X[0,0] 1.0)", "(< X[0,0] 0.50000000000000005)")
+    query.write_text(strict.format("(>= Y[0,0] 0.4)"))
+    assert vnn_mondeq.verify_files(path, query, timeout=10).verdict is not Verdict.SAT
+
+
+def test_a_coordinate_fixed_to_no_float_takes_the_nearest_one(tmp_path):
+    path, query = tmp_path / "model.onnx", tmp_path / "query.vnnlib"
+    onnx.save(model_of([helper.make_node("Identity", ["X"], ["Y"])], {}), path)
+    fixed = QUERY.replace("(>= X[0,0] 0.5)", "(>= X[0,0] 0.7)")
+    fixed = fixed.replace("(<= X[0,0] 1.0)", "(<= X[0,0] 0.7)")
+    query.write_text(fixed.format("(>= Y[0,0] 0.4)"))
+    assert vnn_mondeq.verify_files(path, query, timeout=10).verdict is Verdict.SAT

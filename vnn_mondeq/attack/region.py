@@ -189,6 +189,6 @@ def _inner_bounds(inputs: AbstractInputSet) -> tuple[np.ndarray, np.ndarray]:
         low = np.where(low < lower, np.nextafter(low, np.float32(np.inf)), low)
         high = np.where(high > upper, np.nextafter(high, np.float32(-np.inf)), high)
         empty = low > high
-        nearest = lower.astype(np.float32)
+        nearest = np.where(np.isfinite(lower), lower, inputs.bounds()[0]).astype(np.float32)
     low, high = np.where(empty, nearest, low), np.where(empty, nearest, high)
     return low.astype(np.float64), high.astype(np.float64)

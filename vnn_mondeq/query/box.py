@@ -65,7 +65,9 @@ class Box(AbstractInputSet):
         """The box with these rational bounds; `None` means unbounded.
 
         - `open_lower`, `open_upper`: positions whose bound is strict. The inner box leaves the
-          bound itself out there, so that `contains` stays exact for floats.
+          bound itself out there, so that `contains` stays exact for floats. Where no float64 is
+          between the bounds it is `[inf, -inf]`: unlike a coordinate that is fixed to a number
+          that no float has, such a one has no nearest float that could stand for it.
         """
         below = [_UNBOUNDED_BELOW if v is None else fraction_hull(v) for v in lower]
         above = [_UNBOUNDED_ABOVE if v is None else fraction_hull(v) for v in upper]
@@ -73,6 +75,9 @@ class Box(AbstractInputSet):
         inner_upper = np.array([down for down, _ in above], dtype=np.float64)
         _step_inside(inner_lower, lower, open_lower, np.inf)
         _step_inside(inner_upper, upper, open_upper, -np.inf)
+        for position in {*open_lower, *open_upper}:
+            if inner_lower[position] > inner_upper[position]:
+                inner_lower[position], inner_upper[position] = np.inf, -np.inf
         return cls(
             np.array([down for down, _ in below], dtype=np.float64),
             np.array([up for _, up in above], dtype=np.float64),
