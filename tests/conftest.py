@@ -1,6 +1,7 @@
 """What all tests share: reproducible hypothesis, strict numpy, quiet BLAS, reference data."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -8,6 +9,11 @@ from pathlib import Path
 # reductions differ from run to run.
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
+
+# A shell starts what it puts into the background with interrupts ignored, and children inherit
+# that: tests which interrupt a process would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # `oracle`, `strategies` and `tolerances` are modules of the suite, not of a test package.
 sys.path.insert(0, str(Path(__file__).resolve().parent))

@@ -1,6 +1,7 @@
 """The strengthened Shor relaxation: derivatives, order of the bounds, certificates."""
 
 import dataclasses
+import itertools
 
 import laws
 import numpy as np
@@ -60,6 +61,23 @@ def test_hessian_matches_differences_of_the_gradient(seed, m, crossed):
     expected = exact + np.diag(np.maximum(gradient, 0.0) - gradient)
     assert np.allclose(model, expected, rtol=1e-4, atol=1e-4)
     assert np.linalg.eigvalsh(model)[0] > 0.0
+
+
+@pytest.mark.parametrize("k, n", [(4, 5), (40, 784)])
+def test_multipliers_of_any_size_give_no_bound_below_the_lagrangian_at_zero(k, n):
+    """Tiny multipliers of inputs make the form nearly singular; what rounding leaves of it then
+    looks like a bound far too good, which the check would refuse."""
+    judged = 0
+    for seed, inputs, products in itertools.product(range(2), range(-9, 1, 3), range(-2, 5, 2)):
+        dual = drawn_dual(seed, k, n)
+        at = dual.evaluate(dual.uniform(10.0**inputs, 10.0**products), 1000.0)
+        if at is None:
+            continue
+        s = -dual.e
+        value = 10.0**inputs * n + 10.0**products * float((s * (1.0 - s)).sum())
+        assert at.bound >= value - 1e-9 * abs(value)
+        judged += 1
+    assert judged >= 5
 
 
 def test_evaluation_outside_the_feasible_set_is_none():

@@ -221,7 +221,8 @@ class ShorDual:
             x = x + inputs.solve(right_x) + inputs.push(G @ step_z)
             s = A @ z - B @ x - self.e
             gain = float(right_z @ step_z + right_x @ inputs.solve(right_x))
-            if gain <= tolerance:
+            # Positive but for rounding: a negative one says that the factors are worth nothing.
+            if abs(gain) <= tolerance:
                 return z, x, s
         return None
 
