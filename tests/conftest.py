@@ -2,7 +2,9 @@
 
 import os
 import signal
+import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 # Must be set before numpy loads its BLAS: the suite shares two cores, and results of threaded
@@ -21,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
-from places import shared_folder  # noqa: E402
+from places import ROOT, shared_folder  # noqa: E402
 
 settings.register_profile(
     "suite",
@@ -63,6 +65,24 @@ def rng(request: pytest.FixtureRequest) -> np.random.Generator:
     seed = [SEED, *request.node.nodeid.encode()]
     request.node.user_properties.append(("seed", SEED))
     return np.random.default_rng(seed)
+
+
+@pytest.fixture
+def here(monkeypatch, capsys) -> Callable[..., subprocess.CompletedProcess]:
+    """Runs `vnn-mondeq ARGUMENTS...` in the folder `cwd` and in this process, where starting one
+    (and loading torch or matplotlib in it) would take all the time."""
+    from vnn_mondeq.cli.main import main
+
+    def run(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess:
+        monkeypatch.chdir(cwd)
+        capsys.readouterr()
+        try:
+            code = main(list(map(str, arguments)))
+        except SystemExit as stopped:  # argparse, for wrong usage
+            code = stopped.code
+        return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from vnn_mondeq.cli.main import main
+from drawn_weights import dense_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -37,32 +36,10 @@ def cli() -> Run:
     return run
 
 
-@pytest.fixture
-def here(monkeypatch, capsys) -> Run:
-    """As `cli`, but in this process: for lists of refusals, where its start takes all the time."""
-
-    def run(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess:
-        monkeypatch.chdir(cwd)
-        capsys.readouterr()
-        code = main(list(map(str, arguments)))
-        return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
-
-    return run
-
-
 @pytest.fixture(scope="session")
 def weights() -> dict[str, np.ndarray]:
     """Arrays of a fully connected monDEQ with 5 neurons, in the layout of `export`."""
-    rng = np.random.default_rng(7)
-    return {
-        "A": rng.normal(size=(5, 5)) * 0.5,
-        "B": rng.normal(size=(5, 5)) * 0.5,
-        "m": np.array(1.0),
-        "U": rng.normal(size=(5, INPUTS)),
-        "u": rng.normal(size=5),
-        "C": rng.normal(size=(CLASSES, 5)),
-        "c": rng.normal(size=CLASSES),
-    }
+    return dense_weights(np.random.default_rng(7), 5, INPUTS, CLASSES)
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,14 @@
 """`vnn-mondeq show witness`: reads what verifiers write, draws it, and says whether it holds."""
 
+import functools
 import gzip
 import re
-from dataclasses import dataclass
+from subprocess import CompletedProcess
 
 import numpy as np
 import pytest
 
 from vnn_mondeq import api
-from vnn_mondeq.cli.main import main
 from vnn_mondeq.errors import InputError
 from vnn_mondeq.onnx_io.tensor_file import tensor_bytes
 from vnn_mondeq.report.image_shape import ImageShape, guess_image_shape
@@ -18,23 +18,10 @@ from vnn_mondeq.vnnlib_io.assignment_text import read_assignment
 pytest.importorskip("matplotlib")
 
 
-@dataclass(frozen=True)
-class Done:
-    returncode: int
-    stdout: str
-    stderr: str
-
-
 @pytest.fixture
-def run(folder, capsys, monkeypatch):
+def run(folder, here):
     """Runs the command in `folder` and in this process: matplotlib is loaded once."""
-    monkeypatch.chdir(folder)
-
-    def call(*arguments) -> Done:
-        code = main([str(argument) for argument in arguments])
-        return Done(code, *capsys.readouterr())
-
-    return call
+    return functools.partial(here, cwd=folder)
 
 
 @pytest.fixture
@@ -54,7 +41,7 @@ def witnesses(run, folder):
 
 @pytest.fixture
 def show(run, folder):
-    def call(witness, *options, query="unsafe2.0.vnnlib", out="out.png") -> Done:
+    def call(witness, *options, query="unsafe2.0.vnnlib", out="out.png") -> CompletedProcess:
         (folder / out).unlink(missing_ok=True)
         needed = ("--query", query, "--network", "model.onnx", "-o", out)
         return run("show", "witness", witness, *needed, *options)

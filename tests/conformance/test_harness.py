@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from conformance.harness import Harness
 from conformance.witness import Instance, judge_text
+from drawn_weights import dense_weights
 
 from vnn_mondeq.cli.main import main
 
@@ -48,16 +49,7 @@ def benchmark(tmp_path_factory) -> Path:
     and for 2.0 a query with a norm network, whose row holds a list."""
     rng = np.random.default_rng(3)
     place = tmp_path_factory.mktemp("benchmarks")
-    np.savez(
-        place / "w.npz",
-        A=rng.normal(size=(4, 4)) * 0.5,
-        B=rng.normal(size=(4, 4)) * 0.5,
-        m=np.array(1.0),
-        U=rng.normal(size=(4, 3)),
-        u=rng.normal(size=4),
-        C=rng.normal(size=(3, 4)),
-        c=rng.normal(size=3),
-    )
+    np.savez(place / "w.npz", **dense_weights(rng, 4, 3, 3))
     np.save(place / "x.npy", np.float32([0.5, 0.25, 0.75]))
     quiet = ("-q", "robustness", str(place / "m.onnx"), "--input", str(place / "x.npy"))
     assert main(["-q", "export", str(place / "w.npz"), str(place / "m.onnx")]) == 0

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn_weights import dense_weights
 
 import vnn_mondeq
 from vnn_mondeq.cli.main import main
@@ -29,16 +30,7 @@ def place(tmp_path_factory) -> Path:
     """A folder with `model.onnx`, and `safe.vnnlib`, `unsafe.vnnlib`, `query.vnnlib` about it."""
     rng = np.random.default_rng(9)
     folder = tmp_path_factory.mktemp("plugins")
-    np.savez(
-        folder / "w.npz",
-        A=rng.normal(size=(4, 4)) * 0.5,
-        B=rng.normal(size=(4, 4)) * 0.5,
-        m=np.array(1.0),
-        U=rng.normal(size=(4, 3)),
-        u=rng.normal(size=4),
-        C=rng.normal(size=(3, 4)),
-        c=rng.normal(size=3),
-    )
+    np.savez(folder / "w.npz", **dense_weights(rng, 4, 3, 3))
     np.save(folder / "x.npy", np.float32([0.5, 0.25, 0.75]))
     model = str(folder / "model.onnx")
     assert main(["-q", "export", str(folder / "w.npz"), model]) == 0

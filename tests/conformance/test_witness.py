@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conformance.witness import Instance, judge_folder, judge_text
+from drawn_weights import dense_weights
 
 from vnn_mondeq.cli.main import main
 
@@ -19,16 +20,7 @@ def model(tmp_path_factory) -> Path:
     """A monDEQ with four neurons, exported by the command."""
     rng = np.random.default_rng(5)
     place = tmp_path_factory.mktemp("witness")
-    np.savez(
-        place / "weights.npz",
-        A=rng.normal(size=(4, 4)),
-        B=rng.normal(size=(4, 4)),
-        m=np.array(1.0),
-        U=rng.normal(size=(4, INPUTS)),
-        u=rng.normal(size=4),
-        C=rng.normal(size=(OUTPUTS, 4)),
-        c=rng.normal(size=OUTPUTS),
-    )
+    np.savez(place / "weights.npz", **dense_weights(rng, 4, INPUTS, OUTPUTS, spread=1.0))
     assert command("-q", "export", place / "weights.npz", place / "model.onnx")[0] == 0
     return place / "model.onnx"
 

@@ -1,34 +1,15 @@
 """`vnn-mondeq export` on checkpoints, and on weights that no proof admits."""
 
-from dataclasses import dataclass
+import functools
 
 import numpy as np
 import pytest
 
-from vnn_mondeq.cli.main import main
-
-
-@dataclass(frozen=True)
-class Done:
-    returncode: int
-    stdout: str
-    stderr: str
-
 
 @pytest.fixture
-def export(tmp_path, monkeypatch, capsys):
+def export(tmp_path, here):
     """Runs `vnn-mondeq export ARGUMENTS...` in `tmp_path`; in this process: torch loads slowly."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> Done:
-        try:
-            code = main(["export", *map(str, arguments)])
-        except SystemExit as stopped:
-            code = stopped.code
-        said = capsys.readouterr()
-        return Done(code, said.out, said.err)
-
-    return run
+    return functools.partial(here, "export", cwd=tmp_path)
 
 
 def _arrays(m: float) -> dict[str, np.ndarray]:

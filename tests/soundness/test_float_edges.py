@@ -140,20 +140,20 @@ def test_bounds_behind_an_equilibrium_layer_count_its_gain(feedback, tmp_path):
         assert vnn_mondeq.verify_files(path, query, timeout=20).verdict is not Verdict.UNSAT
 
 
-def test_strict_bounds_without_a_float_between_them_have_no_counterexample(tmp_path):
-    """`0.5 < x < 0.5 + 2**-54`: the nearest float of either bound breaks it."""
+def verdict_between(tmp_path, lower: str, upper: str) -> Verdict:
+    """Of `Y >= 0.4` for `Y = X` with these two bounds."""
     path, query = tmp_path / "model.onnx", tmp_path / "query.vnnlib"
     onnx.save(model_of([helper.make_node("Identity", ["X"], ["Y"])], {}), path)
-    strict = QUERY.replace("(>= X[0,0] 0.5)", "(> X[0,0] 0.5)")
-    strict = strict.replace("(<= X[0,0] 1.0)", "(< X[0,0] 0.50000000000000005)")
-    query.write_text(strict.format("(>= Y[0,0] 0.4)"))
-    assert vnn_mondeq.verify_files(path, query, timeout=10).verdict is not Verdict.SAT
+    bounds = QUERY.replace("(>= X[0,0] 0.5)", lower).replace("(<= X[0,0] 1.0)", upper)
+    query.write_text(bounds.format("(>= Y[0,0] 0.4)"))
+    return vnn_mondeq.verify_files(path, query, timeout=10).verdict
+
+
+def test_strict_bounds_without_a_float_between_them_have_no_counterexample(tmp_path):
+    """`0.5 < x < 0.5 + 2**-54`: the nearest float of either bound breaks it."""
+    upper = "(< X[0,0] 0.50000000000000005)"
+    assert verdict_between(tmp_path, "(> X[0,0] 0.5)", upper) is not Verdict.SAT
 
 
 def test_a_coordinate_fixed_to_no_float_takes_the_nearest_one(tmp_path):
-    path, query = tmp_path / "model.onnx", tmp_path / "query.vnnlib"
-    onnx.save(model_of([helper.make_node("Identity", ["X"], ["Y"])], {}), path)
-    fixed = QUERY.replace("(>= X[0,0] 0.5)", "(>= X[0,0] 0.7)")
-    fixed = fixed.replace("(<= X[0,0] 1.0)", "(<= X[0,0] 0.7)")
-    query.write_text(fixed.format("(>= Y[0,0] 0.4)"))
-    assert vnn_mondeq.verify_files(path, query, timeout=10).verdict is Verdict.SAT
+    assert verdict_between(tmp_path, "(>= X[0,0] 0.7)", "(<= X[0,0] 0.7)") is Verdict.SAT

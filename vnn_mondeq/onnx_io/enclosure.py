@@ -46,9 +46,8 @@ def enclose(form: Form, bounds: Callable[[int], Interval], unit: float) -> Inter
         rounding = table[count + 1] * size * SAFETY + UNDERFLOW
         exact = plain & (count <= 1) & (slack == 0.0)
         width = np.where(exact, 0.0, slack + rounding)
-        least = np.where(
-            (negative == 0.0) & (slack == 0.0), np.maximum(lower - width, 0.0), lower - width
-        )
+        floor = np.where((negative == 0.0) & (slack == 0.0), 0.0, -np.inf)
+        least = np.maximum(lower - width, floor)
         return _settled(least, -np.inf), _settled(upper + width, np.inf)
 
 
